@@ -1,0 +1,60 @@
+//! What can go wrong in the pure part of the program, each case with the name of the thing that is wrong.
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the model, its files (as bytes) or its inputs. Callers add the path.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// `config.json` or a preset asks for something that cannot be built.
+    #[error("config: `{field}`: {message}")]
+    Config {
+        /// Name of the field as in `config.json`.
+        field: String,
+        /// What is wrong with it and what would be right.
+        message: String,
+    },
+    /// A tensor is missing, unused, misshapen or not finite.
+    #[error("weights: `{tensor}`: {message}")]
+    Weights {
+        /// Name of the tensor as in the file.
+        tensor: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A container (safetensors, SentencePiece model, JSON) is damaged.
+    #[error("{format}: byte {byte}: {message}")]
+    Format {
+        /// Name of the format.
+        format: &'static str,
+        /// Offset of the first byte that cannot be accepted.
+        byte: u64,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A tokenizer cannot be read, adapted or trained.
+    #[error("tokenizer: {message}")]
+    Tokenizer {
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// A text, a label or an option does not fit the model or the task.
+    #[error("input: {message}")]
+    Input {
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// A loss or a gradient is not finite.
+    #[error("numerical failure: {message}")]
+    NonFinite {
+        /// Where, and which documents.
+        message: String,
+    },
+    /// The device failed while computing or reading back.
+    #[error("device: {message}")]
+    Device {
+        /// What the backend said.
+        message: String,
+    },
+}

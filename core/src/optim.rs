@@ -1,0 +1,194 @@
+//! AdamW over named parameters, and the sums of gradients that feed it.
+
+use std::collections::BTreeMap;
+
+use anaume_shaders::adamw::{self, AdamWStep};
+use burn::tensor::{Gradients, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::modernbert::{ParameterVisitor, Parameters};
+use crate::weights::{HostTensor, read_back};
+
+/// The constants of AdamW.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdamWConfig {
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Decoupled weight decay of the matrices; norms and biases are not decayed.
+    pub weight_decay: f64,
+    /// Largest global norm of the gradient; it is scaled down to this.
+    pub max_grad_norm: f64,
+}
+
+impl Default for AdamWConfig {
+    fn default() -> Self {
+        Self { lr: 5e-4, beta1: 0.9, beta2: 0.98, epsilon: 1e-6, weight_decay: 1e-5, max_grad_norm: 1.0 }
+    }
+}
+
+/// Sums of gradients by parameter name, flat, on the device.
+#[derive(Default)]
+pub struct GradientSums(BTreeMap<String, Tensor<1>>);
+
+impl GradientSums {
+    /// Adds what one backward pass left at the model's parameters.
+    pub fn add(&mut self, model: &mut impl Parameters, gradients: &mut Gradients) -> Result<()> {
+        struct Take<'a>(&'a mut BTreeMap<String, Tensor<1>>, &'a mut Gradients);
+        impl ParameterVisitor for Take<'_> {
+            fn visit<const D: usize>(&mut self, name: &str, parameter: &mut Tensor<D>) -> Result<()> {
+                let Some(gradient) = parameter.grad_remove(self.1) else {
+                    let message = "no gradient reached this parameter".into();
+                    return Err(Error::Weights { tensor: name.into(), message });
+                };
+                let gradient = gradient.reshape([-1]);
+                let sum = match self.0.remove(name) {
+                    Some(sum) => sum + gradient,
+                    None => gradient,
+                };
+                self.0.insert(name.into(), sum);
+                Ok(())
+            }
+        }
+        model.visit(&mut Take(&mut self.0, gradients))
+    }
+
+    /// The square of the global norm, `[1]`, still on the device.
+    pub fn squared_norm(&self) -> Tensor<1> {
+        let squares = self.0.values().map(|gradient| gradient.clone().square().sum()).collect();
+        Tensor::cat(squares, 0).sum()
+    }
+
+    /// The sum for a parameter.
+    pub fn get(&self, name: &str) -> Option<&Tensor<1>> {
+        self.0.get(name)
+    }
+}
+
+/// AdamW and its moments.
+#[derive(Default)]
+pub struct AdamW {
+    /// The constants.
+    pub config: AdamWConfig,
+    /// Steps taken.
+    pub num_steps: u64,
+    moments: BTreeMap<String, [Tensor<1>; 2]>,
+}
+
+impl AdamW {
+    /// A fresh optimizer.
+    pub fn new(config: AdamWConfig) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// Takes one step with the gradients multiplied by `gradient_scale`.
+    pub fn step(
+        &mut self,
+        model: &mut impl Parameters,
+        gradients: GradientSums,
+        learning_rate: f64,
+        gradient_scale: f64,
+    ) -> Result<()> {
+        self.num_steps += 1;
+        let config = self.config;
+        let correction = |beta: f64| (1.0 - beta.powi(self.num_steps.min(i32::MAX as u64) as i32)) as f32;
+        let step = AdamWStep {
+            learning_rate: learning_rate as f32,
+            beta1: config.beta1 as f32,
+            beta2: config.beta2 as f32,
+            epsilon: config.epsilon as f32,
+            weight_decay: config.weight_decay as f32,
+            bias_correction1: correction(config.beta1),
+            bias_correction2: correction(config.beta2),
+            gradient_scale: gradient_scale as f32,
+        };
+        model.visit(&mut Update { optimizer: self, gradients, step })
+    }
+
+    /// Reads the moments back, as `NAME.exp_avg` and `NAME.exp_avg_sq` (PyTorch's names).
+    pub async fn read_state(&self) -> Result<Vec<HostTensor>> {
+        let mut tensors = Vec::with_capacity(2 * self.moments.len());
+        for (name, moments) in &self.moments {
+            for (suffix, moment) in MOMENT_SUFFIXES.iter().zip(moments) {
+                let values = read_back(moment.clone()).await?;
+                tensors.push(HostTensor { name: format!("{name}.{suffix}"), shape: vec![values.len()], values });
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// Restores what [`Self::read_state`] gave, for the parameters of `model`.
+    pub fn restore(&mut self, model: &mut impl Parameters, num_steps: u64, tensors: Vec<HostTensor>) -> Result<()> {
+        self.num_steps = num_steps;
+        let tensors = tensors.into_iter().map(|tensor| (tensor.name, tensor.values)).collect();
+        let mut restore = Restore { tensors, moments: BTreeMap::new() };
+        model.visit(&mut restore)?;
+        if let Some(name) = restore.tensors.keys().next() {
+            let message = "the model has no such parameter".into();
+            return Err(Error::Weights { tensor: name.clone(), message });
+        }
+        self.moments = restore.moments;
+        Ok(())
+    }
+}
+
+const MOMENT_SUFFIXES: [&str; 2] = ["exp_avg", "exp_avg_sq"];
+
+struct Update<'a> {
+    optimizer: &'a mut AdamW,
+    gradients: GradientSums,
+    step: AdamWStep,
+}
+
+impl ParameterVisitor for Update<'_> {
+    fn visit<const D: usize>(&mut self, name: &str, parameter: &mut Tensor<D>) -> Result<()> {
+        let Some(gradient) = self.gradients.0.remove(name) else {
+            let message = "no gradient was summed for this parameter".into();
+            return Err(Error::Weights { tensor: name.into(), message });
+        };
+        let shape = parameter.dims();
+        // Taken out of the model, so that the update can happen in place.
+        let flat: Tensor<1> = parameter.extract().inner().reshape([-1]);
+        let moments = self.optimizer.moments.remove(name).unwrap_or_else(|| [flat.zeros_like(), flat.zeros_like()]);
+        let decays = D > 1;
+        let step = AdamWStep { weight_decay: if decays { self.step.weight_decay } else { 0.0 }, ..self.step };
+        let (flat, moments) = adamw::adamw(flat, gradient, moments, step);
+        self.optimizer.moments.insert(name.into(), moments);
+        *parameter = Tensor::from_inner(flat.reshape(shape)).require_grad();
+        Ok(())
+    }
+}
+
+struct Restore {
+    tensors: BTreeMap<String, Vec<f32>>,
+    moments: BTreeMap<String, [Tensor<1>; 2]>,
+}
+
+impl ParameterVisitor for Restore {
+    fn visit<const D: usize>(&mut self, name: &str, parameter: &mut Tensor<D>) -> Result<()> {
+        let device = parameter.device().inner();
+        let count = parameter.shape().num_elements();
+        let mut moment = |suffix: &str| {
+            let name = format!("{name}.{suffix}");
+            match self.tensors.remove(&name) {
+                Some(values) if values.len() == count => {
+                    Ok(Tensor::from_data(TensorData::new(values, [count]), &device))
+                }
+                Some(values) => {
+                    let message = format!("{} values in the optimizer state, {count} in the model", values.len());
+                    Err(Error::Weights { tensor: name, message })
+                }
+                None => Err(Error::Weights { tensor: name, message: "missing in the optimizer state".into() }),
+            }
+        };
+        self.moments.insert(name.into(), [moment(MOMENT_SUFFIXES[0])?, moment(MOMENT_SUFFIXES[1])?]);
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! Text to token ids and back, in the form that BERT-style models need; where the tokenizer files come from; training.
+//!
+//! The pipeline itself is Hugging Face's `tokenizers`, so that the ids are those of every other program. What is added
+//! here is what masked-language modelling needs and that pipeline does not give:
+//! - ordinary text never becomes a special token ([`Tokenizer::encode_body`]);
+//! - the text after a mask is cut as in the middle of a sentence ([`MaskConvention::Clean`]).
+
+mod adapt;
+mod encode;
+mod names;
+mod sentencepiece;
+mod train;
+mod unigram;
+
+pub use adapt::{PREFIX_PATTERN, TokenizerFiles, from_sentencepiece, from_tokenizer_json, prepare};
+pub use encode::{Encoding, MaskConvention, char_offsets};
+pub use names::Role;
+pub use train::{SPECIAL_TOKENS, train};
+
+use serde_json::Value;
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
+
+use crate::error::{Error, Result};
+
+/// Ids of the special tokens that a masked-language model needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpecialIds {
+    /// What cannot be spelled.
+    pub unk: u32,
+    /// First token of an input.
+    pub cls: u32,
+    /// End of each part of an input.
+    pub sep: u32,
+    /// Filling up to a common length.
+    pub pad: u32,
+    /// A position to be predicted.
+    pub mask: u32,
+}
+
+/// What a piece of the vocabulary is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PieceKind {
+    /// Text.
+    Text,
+    /// One byte of a character that has no piece.
+    Byte,
+    /// A special token: never made from ordinary text.
+    Special,
+    /// An id below the largest that names nothing.
+    Vacant,
+}
+
+/// A tokenizer, ready for use from several threads.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    continuation: Continuation,
+    kinds: Vec<PieceKind>,
+    special: SpecialIds,
+    mask_token: String,
+}
+
+/// The first steps of the pipeline without the one that puts a `▁` before a text.
+struct Continuation {
+    normalizer: Option<NormalizerWrapper>,
+    pre_tokenizer: Option<PreTokenizerWrapper>,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` and, where there is one, `tokenizer_config.json`, which names the special tokens; without
+    /// it they are found by their usual names.
+    pub fn from_bytes(tokenizer_json: &[u8], tokenizer_config_json: Option<&[u8]>) -> Result<Self> {
+        let json = adapt::parse_json(tokenizer_json)?;
+        let config = tokenizer_config_json.map(adapt::parse_json).transpose()?.unwrap_or_default();
+        let mut inner = adapt::load(&json)?;
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|cause| failed(cause.as_ref()))?;
+        let (special, mask_token) = find_special(&inner, &config)?;
+        let kinds = piece_kinds(&inner, special);
+        Ok(Self { continuation: Continuation::new(&json)?, inner, kinds, special, mask_token })
+    }
+
+    /// Ids of the special tokens.
+    pub const fn special(&self) -> &SpecialIds {
+        &self.special
+    }
+
+    /// Largest id plus one: the rows that an embedding needs.
+    pub fn num_ids(&self) -> usize {
+        self.kinds.len()
+    }
+
+    /// What the piece is; [`PieceKind::Vacant`] beyond the vocabulary too.
+    pub fn kind(&self, id: u32) -> PieceKind {
+        self.kinds.get(id as usize).copied().unwrap_or(PieceKind::Vacant)
+    }
+
+    /// Whether the id is a special token.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.kind(id) == PieceKind::Special
+    }
+
+    /// The piece as the vocabulary spells it (`▁` for a space, `<0xE3>` for a byte).
+    pub fn piece(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// One token as shown to a reader: `▁` as a space, a byte as `<0xE3>`, a special token by its name.
+    pub fn surface(&self, id: u32) -> Option<String> {
+        Some(self.piece(id)?.replace('▁', " "))
+    }
+
+    /// The text of ids, special tokens left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.inner.decode(ids, true).map_err(|cause| failed(cause.as_ref()))
+    }
+}
+
+impl Continuation {
+    fn new(json: &Value) -> Result<Self> {
+        let read = |cause: serde_json::Error| failed(&cause);
+        let [normalizer, pre_tokenizer] = ["normalizer", "pre_tokenizer"].map(|step| without_prefix(&json[step]));
+        Ok(Self {
+            normalizer: normalizer.map(serde_json::from_value).transpose().map_err(read)?,
+            pre_tokenizer: pre_tokenizer.map(serde_json::from_value).transpose().map_err(read)?,
+        })
+    }
+}
+
+/// The step without what it puts before a text; `None` if nothing is left of it.
+fn without_prefix(step: &Value) -> Option<Value> {
+    let mut kept = step.clone();
+    match step["type"].as_str()? {
+        "Prepend" => return None,
+        "Replace" if step["pattern"]["Regex"].as_str().is_some_and(|pattern| pattern.ends_with('^')) => return None,
+        "Metaspace" => kept["prepend_scheme"] = "never".into(),
+        "Sequence" => {
+            for key in ["normalizers", "pretokenizers"] {
+                if let Some(steps) = kept.get_mut(key).and_then(Value::as_array_mut) {
+                    *steps = steps.iter().filter_map(without_prefix).collect();
+                }
+            }
+        }
+        _ => {}
+    }
+    Some(kept)
+}
+
+fn find_special(inner: &tokenizers::Tokenizer, config: &Value) -> Result<(SpecialIds, String)> {
+    let find = |role: Role| {
+        let names = role.name_in(config).into_iter().chain(role.names().iter().copied());
+        let found = names.filter_map(|name| Some((inner.token_to_id(name)?, name))).next();
+        found.ok_or_else(|| Error::Tokenizer {
+            message: format!("it has no {}; name it in tokenizer_config.json", role.key()),
+        })
+    };
+    let id = |role| find(role).map(|found| found.0);
+    let (mask, mask_token) = find(Role::Mask)?;
+    let special =
+        SpecialIds { unk: id(Role::Unk)?, cls: id(Role::Cls)?, sep: id(Role::Sep)?, pad: id(Role::Pad)?, mask };
+    Ok((special, mask_token.to_owned()))
+}
+
+fn piece_kinds(inner: &tokenizers::Tokenizer, special: SpecialIds) -> Vec<PieceKind> {
+    let vocab = inner.get_vocab(true);
+    let num_ids = vocab.values().max().map_or(0, |largest| *largest as usize + 1);
+    let mut kinds = vec![PieceKind::Vacant; num_ids];
+    for (text, id) in &vocab {
+        kinds[*id as usize] = if is_byte_piece(text) { PieceKind::Byte } else { PieceKind::Text };
+    }
+    let added = inner.get_added_tokens_decoder();
+    let marked = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id);
+    for id in marked.chain([special.unk, special.cls, special.sep, special.pad, special.mask]) {
+        kinds[id as usize] = PieceKind::Special;
+    }
+    kinds
+}
+
+/// `<0x00>` to `<0xFF>`.
+fn is_byte_piece(text: &str) -> bool {
+    let hex = text.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+    hex.is_some_and(|hex| hex.len() == 2 && u8::from_str_radix(hex, 16).is_ok())
+}
+
+fn failed(cause: &(dyn std::error::Error + 'static)) -> Error {
+    Error::Tokenizer { message: cause.to_string() }
+}

@@ -1,0 +1,140 @@
+//! One optimizer step: micro-batches in, parameters changed or a refusal out.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::loss;
+use crate::modernbert::{MaskedLm, ParameterVisitor, Parameters, Precision};
+use crate::optim::{AdamW, GradientSums};
+use crate::weights::read_back;
+
+/// What a step did, in numbers of the whole batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepOutcome {
+    /// Mean loss of the masked tokens.
+    pub loss: f64,
+    /// Share of the masked tokens predicted first.
+    pub accuracy: f64,
+    /// Global norm of the gradient before the clip.
+    pub grad_norm: f64,
+    /// Whether the parameters changed. If not, the loss or the norm is not finite and nothing was touched.
+    pub applied: bool,
+}
+
+/// Dynamic loss scaling (Micikevicius et al., arXiv 1710.03740): the largest power of two that does not overflow f16.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LossScale {
+    /// The factor of the loss.
+    pub factor: f64,
+    /// Steps since the factor last changed.
+    pub good_steps: u32,
+}
+
+impl LossScale {
+    /// Steps without overflow after which the factor doubles.
+    const GROWTH_INTERVAL: u32 = 1000;
+
+    fn update(&mut self, finite: bool) {
+        self.good_steps = if finite { self.good_steps + 1 } else { 0 };
+        if !finite {
+            self.factor = (self.factor / 2.0).max(1.0);
+        } else if self.good_steps == Self::GROWTH_INTERVAL {
+            *self = Self { factor: (self.factor * 2.0).min(2.0_f64.powi(24)), good_steps: 0 };
+        }
+    }
+}
+
+impl Default for LossScale {
+    fn default() -> Self {
+        Self { factor: 65_536.0, good_steps: 0 }
+    }
+}
+
+/// A model in training.
+pub struct Trainer {
+    /// The model, on a device with autodiff.
+    pub model: MaskedLm,
+    /// The optimizer.
+    pub optimizer: AdamW,
+    /// Scale of the loss; `None` in f32.
+    pub loss_scale: Option<LossScale>,
+    gradients: GradientSums,
+    sums: Vec<Tensor<1>>,
+}
+
+impl Trainer {
+    /// Puts a model into training.
+    pub fn new(mut model: MaskedLm, optimizer: AdamW, precision: Precision) -> Result<Self> {
+        struct Track;
+        impl ParameterVisitor for Track {
+            fn visit<const D: usize>(&mut self, _: &str, parameter: &mut Tensor<D>) -> Result<()> {
+                // A leaf of the graph, whatever the tensor was before.
+                parameter.inplace(|tensor| Tensor::from_inner(tensor.without_autodiff()).require_grad());
+                Ok(())
+            }
+        }
+        model.encoder.precision = precision;
+        model.visit(&mut Track)?;
+        let loss_scale = (precision == Precision::F16).then(LossScale::default);
+        Ok(Self { model, optimizer, loss_scale, gradients: GradientSums::default(), sums: Vec::new() })
+    }
+
+    fn scale(&self) -> f64 {
+        self.loss_scale.map_or(1.0, |scale| scale.factor)
+    }
+
+    /// Adds the gradients of one micro-batch of a batch with `num_masked` masked tokens in all. Enqueues work only.
+    pub fn accumulate(&mut self, batch: &Batch, num_masked: usize) -> Result<()> {
+        let Some(sums_2) = loss::masked_lm(&self.model, batch)? else { return Ok(()) };
+        self.sums.push(sums_2.clone().inner());
+        let loss = sums_2.narrow(0, 0, 1) * (self.scale() / num_masked as f64);
+        let mut gradients = loss.backward();
+        self.gradients.add(&mut self.model, &mut gradients)
+    }
+
+    /// Forgets the micro-batches since the last step.
+    pub fn discard(&mut self) {
+        self.gradients = GradientSums::default();
+        self.sums.clear();
+    }
+
+    /// Clips, refuses or takes the step. The one place of a step that waits for the device.
+    pub async fn finish(&mut self, num_masked: usize, learning_rate: f64) -> Result<StepOutcome> {
+        if self.sums.is_empty() {
+            return Err(Error::Input {
+                message: "a batch has no masked token; raise the batch size or the mask rate".into(),
+            });
+        }
+        let gradients = std::mem::take(&mut self.gradients);
+        let sums: Tensor<1> = Tensor::stack::<2>(std::mem::take(&mut self.sums), 0).sum_dim(0).squeeze_dim(0);
+        let numbers = read_back(Tensor::cat(vec![sums, gradients.squared_norm()], 0)).await?;
+        let scale = self.scale();
+        let grad_norm = (numbers[2] as f64).sqrt() / scale;
+        let loss = numbers[0] as f64 / num_masked as f64;
+        let applied = loss.is_finite() && grad_norm.is_finite();
+        if applied {
+            let clip = (self.optimizer.config.max_grad_norm / (grad_norm + 1e-6)).min(1.0);
+            self.optimizer.step(&mut self.model, gradients, learning_rate, clip / scale)?;
+        }
+        if let Some(loss_scale) = &mut self.loss_scale {
+            loss_scale.update(applied);
+        }
+        Ok(StepOutcome { loss, accuracy: numbers[1] as f64 / num_masked as f64, grad_norm, applied })
+    }
+}
+
+/// Loss and accuracy over fixed batches: (mean loss, share predicted first, number of masked tokens).
+pub async fn evaluate(model: &MaskedLm, batches: &[Batch]) -> Result<(f64, f64, usize)> {
+    let (mut loss, mut correct, mut count) = (0.0, 0.0, 0);
+    for batch in batches {
+        let Some(sums_2) = loss::masked_lm(model, batch)? else { continue };
+        let sums = read_back(sums_2).await?;
+        loss += sums[0] as f64;
+        correct += sums[1] as f64;
+        count += batch.masked.len();
+    }
+    let count_or_one = count.max(1) as f64;
+    Ok((loss / count_or_one, correct / count_or_one, count))
+}

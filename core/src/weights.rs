@@ -1,0 +1,236 @@
+//! Parameters to and from safetensors bytes with Hugging Face's names, strict both ways; and random initial parameters.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use half::{bf16, f16};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
+
+use crate::error::{Error, Result};
+use crate::modernbert::{Init, ParameterSource, ParameterVisitor, Parameters};
+
+/// Parameters read from a safetensors file. Every tensor must be asked for: see [`Self::finish`].
+pub struct WeightFile<'a> {
+    tensors: SafeTensors<'a>,
+    used: BTreeSet<String>,
+    device: Device,
+}
+
+impl<'a> WeightFile<'a> {
+    /// Reads the header. Errors name the first byte that cannot be accepted.
+    pub fn new(bytes: &'a [u8], device: &Device) -> Result<Self> {
+        Ok(Self { tensors: read_safetensors(bytes)?, used: BTreeSet::new(), device: device.clone() })
+    }
+
+    /// Fails if the file holds a tensor that the model did not ask for. A stored `decoder.weight` of a tied model is
+    /// accepted where it equals the embedding bit for bit.
+    pub fn finish(self) -> Result<()> {
+        let unused: Vec<_> = self.tensors.names().into_iter().filter(|name| !self.used.contains(*name)).collect();
+        let view = |name| self.tensors.tensor(name).map(|view| view.data().to_vec()).unwrap_or_default();
+        for name in unused {
+            let tied_copy = name == "decoder.weight" && view(name) == view("model.embeddings.tok_embeddings.weight");
+            if !tied_copy {
+                let message =
+                    "the file has this tensor and the model has no place for it; does config.json belong to the file?";
+                return Err(weight_error(name, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ParameterSource for WeightFile<'_> {
+    fn parameter<const D: usize>(&mut self, name: &str, shape: [usize; D], _: Init) -> Result<Tensor<D>> {
+        let view = self.tensors.tensor(name).map_err(|_| {
+            weight_error(
+                name,
+                "the model needs this tensor and the file does not have it; does config.json belong to the file?",
+            )
+        })?;
+        if view.shape() != shape {
+            let message = format!("the file has shape {:?}, the model needs {shape:?}", view.shape());
+            return Err(weight_error(name, message));
+        }
+        let values = f32_values(name, &view)?;
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            let message = format!("element {index} is {}; the file is damaged or its training diverged", values[index]);
+            return Err(weight_error(name, message));
+        }
+        self.used.insert(name.to_owned());
+        Ok(Tensor::from_data(TensorData::new(values, shape), &self.device))
+    }
+}
+
+/// Reads the header of a safetensors file; every damage is an error with its byte.
+pub fn read_safetensors(bytes: &[u8]) -> Result<SafeTensors<'_>> {
+    SafeTensors::deserialize(bytes).map_err(|error| {
+        let claimed = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+        let (byte, message) = match error {
+            SafeTensorError::HeaderTooSmall => (bytes.len() as u64, "the file ends inside its header".into()),
+            SafeTensorError::HeaderTooLarge => {
+                (0, format!("the header claims {claimed} bytes, more than any real file"))
+            }
+            SafeTensorError::InvalidHeaderLength => (
+                0,
+                format!(
+                    "the header claims {claimed} bytes and the file has {}; it is truncated or not safetensors",
+                    bytes.len()
+                ),
+            ),
+            SafeTensorError::MetadataIncompleteBuffer => (
+                bytes.len() as u64,
+                "the file does not end where its header says; it is truncated, download it again".into(),
+            ),
+            other => (8, format!("damaged header: {other}")),
+        };
+        Error::Format { format: "safetensors", byte, message }
+    })
+}
+
+/// The values of a tensor of f32, f16 or bf16, as f32.
+pub fn f32_values(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>> {
+    let data = view.data();
+    match view.dtype() {
+        Dtype::F32 => Ok(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+        Dtype::F16 => Ok(data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
+        Dtype::BF16 => Ok(data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
+        other => Err(weight_error(name, format!("type {other:?} is not supported; convert it to F32, F16 or BF16"))),
+    }
+}
+
+fn weight_error(tensor: &str, message: impl Into<String>) -> Error {
+    Error::Weights { tensor: tensor.into(), message: message.into() }
+}
+
+/// Storage type of saved parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoredType {
+    /// 4 bytes.
+    #[default]
+    F32,
+    /// 2 bytes, 11 bits of precision.
+    F16,
+    /// 2 bytes, 8 bits of precision.
+    BF16,
+}
+
+/// A tensor read back from the device.
+pub struct HostTensor {
+    /// Hugging Face's name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its values, row by row.
+    pub values: Vec<f32>,
+}
+
+/// Reads all parameters of a model back, in the order of the computation.
+pub async fn read_parameters(model: &mut impl Parameters) -> Result<Vec<HostTensor>> {
+    struct Collect(Vec<(String, Vec<usize>, Tensor<1>)>);
+    impl ParameterVisitor for Collect {
+        fn visit<const D: usize>(&mut self, name: &str, parameter: &mut Tensor<D>) -> Result<()> {
+            let flat = parameter.clone().without_autodiff().reshape([-1]);
+            self.0.push((name.into(), parameter.dims().to_vec(), flat));
+            Ok(())
+        }
+    }
+    let mut collected = Collect(Vec::new());
+    model.visit(&mut collected)?;
+    let mut tensors = Vec::with_capacity(collected.0.len());
+    for (name, shape, flat) in collected.0 {
+        tensors.push(HostTensor { name, shape, values: read_back(flat).await? });
+    }
+    Ok(tensors)
+}
+
+/// Waits for the device and reads a tensor's values.
+pub async fn read_back<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    let data = tensor.into_data_async().await.map_err(|error| Error::Device { message: error.to_string() })?;
+    data.convert::<f32>().try_into_vec().map_err(|error| Error::Device { message: format!("{error:?}") })
+}
+
+/// Hash of names, shapes and values: what a run prints as the identity of its parameters.
+pub fn parameters_hash(tensors: &[HostTensor]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for tensor in tensors {
+        hasher.update(tensor.name.as_bytes());
+        hasher.update(format!("{:?}", tensor.shape).as_bytes());
+        hasher.update(bytemuck::cast_slice(&tensor.values));
+    }
+    hasher.finalize()
+}
+
+/// A safetensors file that transformers reads (`format: pt`).
+pub fn write_safetensors(tensors: &[HostTensor], stored: StoredType) -> Result<Vec<u8>> {
+    let encoded: Vec<Vec<u8>> = tensors.iter().map(|tensor| encode(&tensor.values, stored)).collect();
+    let dtype = match stored {
+        StoredType::F32 => Dtype::F32,
+        StoredType::F16 => Dtype::F16,
+        StoredType::BF16 => Dtype::BF16,
+    };
+    let format_error = |error: SafeTensorError| weight_error("model.safetensors", error.to_string());
+    let mut views = Vec::with_capacity(tensors.len());
+    for (tensor, bytes) in tensors.iter().zip(&encoded) {
+        views.push((&tensor.name, TensorView::new(dtype, tensor.shape.clone(), bytes).map_err(format_error)?));
+    }
+    let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]).into_iter().collect();
+    safetensors::serialize(views, Some(metadata)).map_err(format_error)
+}
+
+fn encode(values: &[f32], stored: StoredType) -> Vec<u8> {
+    match stored {
+        StoredType::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        StoredType::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
+        StoredType::BF16 => values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect(),
+    }
+}
+
+/// Random initial parameters: each drawn from a stream of its own, keyed by the seed and its name, so that the values do not
+/// depend on the order in which a model asks.
+pub struct RandomParameters {
+    seed: u64,
+    cutoff: f64,
+    device: Device,
+}
+
+impl RandomParameters {
+    /// `cutoff` in standard deviations (`initializer_cutoff_factor`).
+    pub fn new(seed: u64, cutoff: f64, device: &Device) -> Self {
+        Self { seed, cutoff, device: device.clone() }
+    }
+
+    fn normal(&self, name: &str, count: usize, std: f64) -> Vec<f32> {
+        let mut key = blake3::Hasher::new();
+        key.update(&self.seed.to_le_bytes());
+        key.update(name.as_bytes());
+        let mut random = ChaCha8Rng::from_seed(*key.finalize().as_bytes());
+        // Uniform in (0, 1]: 53 bits, so that the logarithm is finite.
+        let mut uniform = move || ((random.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+        // Box and Muller (1958); values beyond the cut are drawn again, as `trunc_normal_` distributes them.
+        let mut standard = move || (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
+        let cutoff = self.cutoff;
+        let mut cut = move || {
+            loop {
+                let value = standard();
+                if value.abs() <= cutoff {
+                    return value;
+                }
+            }
+        };
+        (0..count).map(|_| (cut() * std) as f32).collect()
+    }
+}
+
+impl ParameterSource for RandomParameters {
+    fn parameter<const D: usize>(&mut self, name: &str, shape: [usize; D], init: Init) -> Result<Tensor<D>> {
+        let count = shape.iter().product();
+        let values = match init {
+            Init::Normal(std) => self.normal(name, count, std),
+            Init::Ones => vec![1.0; count],
+            Init::Zeros => vec![0.0; count],
+        };
+        Ok(Tensor::from_data(TensorData::new(values, shape), &self.device))
+    }
+}

@@ -1,0 +1,222 @@
+//! Checkpoints: folders that transformers loads directly, with the trainer's state beside the model and a manifest of hashes.
+//!
+//! A checkpoint appears whole or not at all (see [`crate::files`]), and "the latest" is not a pointer but the newest folder
+//! whose manifest verifies.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anaume_core::config::ModelConfig;
+use anaume_core::train_step::{LossScale, Trainer};
+use anaume_core::weights::{
+    HostTensor, StoredType, f32_values, parameters_hash, read_parameters, read_safetensors, write_safetensors,
+};
+use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::data::loader::Cursor;
+use crate::exit::{Exit, WithExit};
+use crate::files::{read, sync_dir, write_dir_atomic};
+use crate::model::TOKENIZER_FILES;
+
+/// Version of `trainer.json` and `manifest.json`.
+const FORMAT_VERSION: u32 = 1;
+const MANIFEST: &str = "manifest.json";
+const STATE: &str = "trainer.json";
+const MOMENTS: &str = "optimizer.safetensors";
+
+/// Everything of a run in progress that is neither a parameter nor a moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainerState {
+    /// Version of this file.
+    pub format_version: u32,
+    /// Optimizer steps done, skipped ones included.
+    pub step: u64,
+    /// Steps that the optimizer took.
+    pub optimizer_steps: u64,
+    /// The next row of the data.
+    pub cursor: Cursor,
+    /// Scale of the loss in mixed precision.
+    pub loss_scale: Option<LossScale>,
+    /// Tokens seen, padding included.
+    pub tokens: u64,
+    /// Tokens seen without padding.
+    pub non_padding_tokens: u64,
+    /// Length of `metrics.jsonl` in bytes at this step.
+    pub metrics_bytes: u64,
+    /// Hash of all that decides the run's numbers: a resume with another recipe, model or data is refused.
+    pub identity: String,
+    /// Hash of the parameters.
+    pub parameters_blake3: String,
+}
+
+impl TrainerState {
+    /// The state before the first step.
+    pub fn start(identity: String) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            step: 0,
+            optimizer_steps: 0,
+            cursor: Cursor::default(),
+            loss_scale: None,
+            tokens: 0,
+            non_padding_tokens: 0,
+            metrics_bytes: 0,
+            identity,
+            parameters_blake3: String::new(),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    format_version: u32,
+    step: u64,
+    files: BTreeMap<String, FileEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileEntry {
+    bytes: u64,
+    blake3: String,
+}
+
+/// Folder of a step.
+pub fn folder(run: &Path, step: u64) -> PathBuf {
+    run.join(format!("step-{step:08}"))
+}
+
+/// Writes the checkpoint of `state.step` with the tokenizer files of `tokenizer_dir`; completes the state's hash.
+pub fn save(
+    run: &Path,
+    trainer: &mut Trainer,
+    config: &ModelConfig,
+    tokenizer_dir: &Path,
+    state: &mut TrainerState,
+) -> anyhow::Result<PathBuf> {
+    let parameters = pollster::block_on(read_parameters(&mut trainer.model))?;
+    state.parameters_blake3 = parameters_hash(&parameters).to_hex().to_string();
+    state.optimizer_steps = trainer.optimizer.num_steps;
+    state.loss_scale = trainer.loss_scale;
+    let mut files: Vec<(&str, Vec<u8>)> = vec![
+        ("config.json", config.to_json()),
+        ("model.safetensors", write_safetensors(&parameters, StoredType::F32)?),
+        (MOMENTS, write_safetensors(&pollster::block_on(trainer.optimizer.read_state())?, StoredType::F32)?),
+        (STATE, serde_json::to_vec_pretty(state)?),
+    ];
+    for name in TOKENIZER_FILES {
+        if tokenizer_dir.join(name).exists() {
+            files.push((name, read(&tokenizer_dir.join(name))?));
+        }
+    }
+    let entry = |bytes: &Vec<u8>| FileEntry { bytes: bytes.len() as u64, blake3: hash(bytes) };
+    let entries = files.iter().map(|(name, bytes)| ((*name).to_owned(), entry(bytes))).collect();
+    let manifest = Manifest { format_version: FORMAT_VERSION, step: state.step, files: entries };
+    files.push((MANIFEST, serde_json::to_vec_pretty(&manifest)?));
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    let path = folder(run, state.step);
+    // The same step may be there already, damaged or from a stopped run that was resumed: it is replaced.
+    write_dir_atomic(&path, &files, true)?;
+    Ok(path)
+}
+
+fn hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+/// Checks every file of a checkpoint against its manifest; the error names the file.
+pub fn verify(dir: &Path) -> anyhow::Result<u64> {
+    let manifest: Manifest = serde_json::from_slice(&read(&dir.join(MANIFEST))?)
+        .with_context(|| format!("{} is damaged", dir.join(MANIFEST).display()))?;
+    ensure!(manifest.format_version <= FORMAT_VERSION, "{} was written by a newer program", dir.display());
+    for (name, entry) in &manifest.files {
+        let path = dir.join(name);
+        let bytes = read(&path)?;
+        ensure!(
+            bytes.len() as u64 == entry.bytes && hash(&bytes) == entry.blake3,
+            "{} does not match its hash in {MANIFEST}",
+            path.display()
+        );
+    }
+    Ok(manifest.step)
+}
+
+/// The checkpoints of a run folder, oldest first, verified or not.
+pub fn list(run: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
+    let entries = match std::fs::read_dir(run) {
+        Ok(entries) => entries,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(cause).with_context(|| format!("cannot list {}", run.display())),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot list {}", run.display()))?;
+        let name = entry.file_name();
+        let step = name.to_str().and_then(|name| name.strip_prefix("step-")).and_then(|step| step.parse().ok());
+        found.extend(step.map(|step| (step, entry.path())));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The newest checkpoint that verifies; damaged ones are named on stderr and passed over.
+pub fn latest(run: &Path) -> anyhow::Result<Option<PathBuf>> {
+    for (_, path) in list(run)?.into_iter().rev() {
+        match verify(&path) {
+            Ok(_) => return Ok(Some(path)),
+            Err(cause) => eprintln!("warning: {} is passed over: {cause:#}", path.display()),
+        }
+    }
+    Ok(None)
+}
+
+/// Removes all but the newest `keep` checkpoints (0 keeps all). `newest` has just been written, so what goes is not the
+/// last good one.
+pub fn prune(run: &Path, keep: usize, newest: &Path) -> anyhow::Result<()> {
+    let all = list(run)?;
+    if keep == 0 || all.len() <= keep {
+        return Ok(());
+    }
+    for (_, path) in &all[..all.len() - keep] {
+        if path != newest {
+            // Renamed first: a half-removed folder must not look like a checkpoint.
+            let doomed = path.with_file_name(format!(".removing-{}", path.file_name().unwrap_or_default().display()));
+            std::fs::rename(path, &doomed)
+                .and_then(|()| std::fs::remove_dir_all(&doomed))
+                .with_context(|| format!("cannot remove the old checkpoint {}", path.display()))?;
+        }
+    }
+    sync_dir(run)
+}
+
+/// Reads `trainer.json` of a checkpoint.
+pub fn load_state(dir: &Path) -> anyhow::Result<TrainerState> {
+    let path = dir.join(STATE);
+    serde_json::from_slice(&read(&path)?).exit(Exit::Data, format!("{} is damaged", path.display()))
+}
+
+/// Restores optimizer and loss scale of a checkpoint into a trainer that has its parameters.
+pub fn restore(dir: &Path, trainer: &mut Trainer, state: &TrainerState) -> anyhow::Result<()> {
+    let path = dir.join(MOMENTS);
+    let bytes = read(&path)?;
+    let tensors = moments(&bytes).with_context(|| path.display().to_string())?;
+    trainer
+        .optimizer
+        .restore(&mut trainer.model, state.optimizer_steps, tensors)
+        .with_context(|| path.display().to_string())?;
+    if trainer.loss_scale.is_some() {
+        trainer.loss_scale = state.loss_scale.or(trainer.loss_scale);
+    }
+    Ok(())
+}
+
+fn moments(bytes: &[u8]) -> anyhow::Result<Vec<HostTensor>> {
+    let file = read_safetensors(bytes)?;
+    file.tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            let values = f32_values(&name, &view)?;
+            Ok(HostTensor { shape: view.shape().to_vec(), values, name })
+        })
+        .collect()
+}

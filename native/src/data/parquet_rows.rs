@@ -1,0 +1,260 @@
+//! Rows of a Parquet file: one text column and, if asked for, the column with the names.
+
+use super::lines::{Stream, missing_column};
+use super::read::{BadLine, Compression, Document, ReadOptions, Record};
+use crate::exit::{Coded, Exit};
+use anyhow::{Context, Result};
+use parquet::basic::Type;
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::DataType;
+use parquet::errors::ParquetError;
+use parquet::file::reader::FileReader;
+use parquet::file::serialized_reader::SerializedFileReader;
+use parquet::schema::types::SchemaDescriptor;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Rows decoded at a time: few, because a row can be a whole book.
+const ROWS_AT_A_TIME: usize = 64;
+
+/// A value as text, or null.
+type Value = Option<Vec<u8>>;
+
+/// The records of one Parquet file.
+pub(super) struct ParquetReader {
+    source: Arc<Path>,
+    file: SerializedFileReader<File>,
+    text: Column,
+    id: Option<Column>,
+    next_row_group: usize,
+    /// Rows handed out so far.
+    row: u64,
+    /// Rows decoded and not yet handed out, the next one last.
+    pending: Vec<(Value, Value)>,
+    max_text_bytes: u64,
+    bytes_read: Option<Arc<AtomicU64>>,
+    done: bool,
+}
+
+impl ParquetReader {
+    pub(super) fn open(
+        path: &Path,
+        compression: Compression,
+        options: &ReadOptions,
+        bytes_read: &Arc<AtomicU64>,
+    ) -> Result<Self> {
+        let stored = match compression {
+            Compression::None => File::open(path).with_context(|| format!("cannot open {}", path.display()))?,
+            _ => decompress(path, compression, bytes_read)?,
+        };
+        let file =
+            guarded(|| SerializedFileReader::new(stored)).map_err(|error| damaged(path, "its footer", &error))?;
+        let schema = file.metadata().file_metadata().schema_descr();
+        let text = Column::find(schema, &options.column, "--column", &[Type::BYTE_ARRAY], path)?;
+        let names = [Type::BYTE_ARRAY, Type::INT32, Type::INT64];
+        let id =
+            options.id_column.as_ref().map(|id| Column::find(schema, id, "--id-column", &names, path)).transpose()?;
+        Ok(Self {
+            source: path.into(),
+            file,
+            text,
+            id,
+            next_row_group: 0,
+            row: 0,
+            pending: Vec::new(),
+            max_text_bytes: options.max_line_bytes,
+            bytes_read: (compression == Compression::None).then(|| bytes_read.clone()),
+            done: false,
+        })
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record>> {
+        while self.pending.is_empty() {
+            let more = guarded(|| Ok(self.decode()? || self.open_row_group()?));
+            if !more.map_err(|error| self.damaged_row(&error))? {
+                return Ok(None);
+            }
+        }
+        let Some((text, id)) = self.pending.pop() else { return Ok(None) };
+        self.row += 1;
+        Ok(Some(match self.document(text, id) {
+            Ok(document) => Record::Document(document),
+            Err(reason) => Record::Bad(BadLine { source: self.source.clone(), line: self.row, reason }),
+        }))
+    }
+
+    fn damaged_row(&self, error: &ParquetError) -> anyhow::Error {
+        let place = format!("row group {}, after row {}", self.next_row_group.saturating_sub(1), self.row);
+        damaged(&self.source, &place, error)
+    }
+
+    /// Goes to the next row group, if there is one.
+    fn open_row_group(&mut self) -> Result<bool, ParquetError> {
+        if self.next_row_group == self.file.num_row_groups() {
+            return Ok(false);
+        }
+        let group = self.file.get_row_group(self.next_row_group)?;
+        self.next_row_group += 1;
+        self.text.reader = Some(group.get_column_reader(self.text.index)?);
+        if let Some(id) = &mut self.id {
+            id.reader = Some(group.get_column_reader(id.index)?);
+        }
+        if let Some(bytes_read) = &self.bytes_read {
+            let stored = u64::try_from(group.metadata().compressed_size()).unwrap_or(0);
+            bytes_read.fetch_add(stored, Ordering::Relaxed);
+        }
+        Ok(true)
+    }
+
+    /// Decodes some rows of the open row group; false at its end.
+    fn decode(&mut self) -> Result<bool, ParquetError> {
+        let texts = self.text.read()?;
+        let ids = match &mut self.id {
+            Some(id) => id.read()?,
+            None => vec![None; texts.len()],
+        };
+        if ids.len() != texts.len() {
+            return Err(ParquetError::General("the columns of the text and the name differ in length".to_owned()));
+        }
+        self.pending = texts.into_iter().zip(ids).rev().collect();
+        Ok(!self.pending.is_empty())
+    }
+
+    fn document(&self, text: Value, id: Value) -> Result<Document, String> {
+        let text = text.unwrap_or_default();
+        if text.len() as u64 > self.max_text_bytes {
+            let cap = self.max_text_bytes;
+            return Err(format!("the text has {} bytes, more than {cap}; raise --max-line-bytes", text.len()));
+        }
+        let text = utf8(text, &self.text.name)?;
+        let id = match (&self.id, id) {
+            (Some(column), Some(id)) => Some(utf8(id, &column.name)?),
+            _ => None,
+        };
+        Ok(Document { id, text, source: self.source.clone(), line: self.row })
+    }
+}
+
+impl Iterator for ParquetReader {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let record = self.next_record().transpose();
+        self.done = !matches!(record, Some(Ok(_)));
+        record
+    }
+}
+
+/// Runs a part of the parquet library, which panics on some damaged files. A reader that failed is not used again.
+fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+        let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(ParquetError::General(message.unwrap_or_else(|| "it cannot be decoded".to_owned())))
+    })
+}
+
+fn utf8(bytes: Vec<u8>, column: &str) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let byte = error.utf8_error().valid_up_to();
+        format!("invalid UTF-8 at byte {byte} of column `{column}`; write the column as UTF-8")
+    })
+}
+
+fn damaged(path: &Path, place: &str, error: &ParquetError) -> anyhow::Error {
+    let message = format!("{}: damaged Parquet in {place}: {error}; fetch or write the file again", path.display());
+    Coded::new(Exit::Data, message)
+}
+
+/// Parquet is read from its end, so a compressed file is unpacked into an unnamed temporary file first.
+fn decompress(path: &Path, compression: Compression, bytes_read: &Arc<AtomicU64>) -> Result<File> {
+    let mut stream = Stream::open(path, compression, bytes_read)?;
+    let unpacked = || format!("cannot unpack {} into the folder for temporary files", path.display());
+    let mut file = tempfile::tempfile().with_context(unpacked)?;
+    loop {
+        let bytes = stream.reader.fill_buf();
+        let len = match bytes {
+            Ok([]) => break,
+            Ok(bytes) => {
+                file.write_all(bytes).with_context(unpacked)?;
+                bytes.len()
+            }
+            Err(error) => return Err(stream.fault(error, 1)),
+        };
+        stream.reader.consume(len);
+    }
+    file.seek(SeekFrom::Start(0)).with_context(unpacked)?;
+    Ok(file)
+}
+
+/// One column and the place reached in it.
+struct Column {
+    name: String,
+    index: usize,
+    /// The definition level of a value that is not null.
+    present_level: i16,
+    reader: Option<ColumnReader>,
+}
+
+impl Column {
+    fn find(schema: &SchemaDescriptor, name: &str, flag: &str, types: &[Type], path: &Path) -> Result<Self> {
+        let fail = |reason: String| Coded::new(Exit::Data, format!("{}: {reason}", path.display()));
+        let names: Vec<String> = schema.columns().iter().map(|column| column.path().string()).collect();
+        let Some(index) = names.iter().position(|present| present == name) else {
+            return Err(fail(missing_column(name, names.iter().map(String::as_str), flag)));
+        };
+        let column = schema.column(index);
+        if column.max_rep_level() > 0 {
+            return Err(fail(format!("column `{name}` holds lists, not one value a row; name another with {flag}")));
+        }
+        if !types.contains(&column.physical_type()) {
+            let (found, wanted) = (column.physical_type(), types[0]);
+            return Err(fail(format!("column `{name}` holds {found}, not text ({wanted}); name another with {flag}")));
+        }
+        Ok(Self { name: name.to_owned(), index, present_level: column.max_def_level(), reader: None })
+    }
+
+    /// The next values of the open row group as text, `None` for null; none at its end.
+    fn read(&mut self) -> Result<Vec<Value>, ParquetError> {
+        let level = self.present_level;
+        match &mut self.reader {
+            None => Ok(Vec::new()),
+            Some(ColumnReader::ByteArrayColumnReader(reader)) => {
+                read_values(reader, level, |value| value.data().to_vec())
+            }
+            Some(ColumnReader::Int32ColumnReader(reader)) => {
+                read_values(reader, level, |value| value.to_string().into_bytes())
+            }
+            Some(ColumnReader::Int64ColumnReader(reader)) => {
+                read_values(reader, level, |value| value.to_string().into_bytes())
+            }
+            Some(_) => Err(ParquetError::General("the column changes its type".to_owned())),
+        }
+    }
+}
+
+fn read_values<T: DataType>(
+    reader: &mut ColumnReaderImpl<T>,
+    present_level: i16,
+    to_bytes: impl Fn(&T::T) -> Vec<u8>,
+) -> Result<Vec<Value>, ParquetError> {
+    let (mut levels, mut values) = (Vec::new(), Vec::new());
+    let (num_rows, ..) = reader.read_records(ROWS_AT_A_TIME, Some(&mut levels), None, &mut values)?;
+    let mut values = values.iter();
+    if present_level == 0 {
+        levels = vec![0; num_rows];
+    }
+    let missing = || ParquetError::General("fewer values than rows".to_owned());
+    let present = |level: i16| level == present_level;
+    levels
+        .into_iter()
+        .map(|level| present(level).then(|| values.next().map(&to_bytes).ok_or_else(missing)).transpose())
+        .collect()
+}

@@ -1,0 +1,211 @@
+//! Where the computation runs: what the user names, what the machine has.
+
+use anaume_core::modernbert::Precision;
+use anyhow::{Context, bail};
+use burn::tensor::wgpu::{WgpuBackend, wgpu};
+use burn::tensor::{DType, Device, DeviceKind};
+use serde::Serialize;
+
+use crate::exit::{Coded, Exit};
+
+/// A device as typed: `auto`, `cpu`, `gpu`, or the name of an adapter such as `vulkan:0`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// A real GPU if there is one, else the CPU. Never a software adapter.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first real GPU.
+    Gpu,
+    /// The adapter of this name in `anaume devices`.
+    Adapter(String),
+}
+
+impl std::str::FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_adapter = |text: &str| {
+            let (api, index) = text.split_once(':')?;
+            (APIS.iter().any(|(name, ..)| *name == api) && index.parse::<usize>().is_ok()).then_some(())
+        };
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu),
+            _ if is_adapter(text).is_some() => Ok(Self::Adapter(text.into())),
+            _ => Err("expected auto, cpu, gpu, or a name that `anaume devices` lists, such as vulkan:0".into()),
+        }
+    }
+}
+
+/// Graphics interfaces in the order in which they are tried.
+const APIS: [(&str, wgpu::Backend, WgpuBackend); 4] = [
+    ("vulkan", wgpu::Backend::Vulkan, WgpuBackend::Vulkan),
+    ("metal", wgpu::Backend::Metal, WgpuBackend::Metal),
+    ("dx12", wgpu::Backend::Dx12, WgpuBackend::Dx12),
+    ("gl", wgpu::Backend::Gl, WgpuBackend::Gl),
+];
+
+/// One adapter of the machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct Adapter {
+    /// What `--device` takes.
+    pub name: String,
+    /// The driver's name of the hardware.
+    pub hardware: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: &'static str,
+    /// Whether shaders may use f16.
+    pub f16: bool,
+    /// Whether shaders may use subgroup operations.
+    pub subgroups: bool,
+    /// Largest storage buffer binding, in bytes.
+    pub max_binding_bytes: u64,
+    /// Largest buffer, in bytes.
+    pub max_buffer_bytes: u64,
+    /// Shared memory of a workgroup, in bytes.
+    pub max_workgroup_storage_bytes: u32,
+    #[serde(skip)]
+    selector: (WgpuBackend, DeviceKind),
+}
+
+impl Adapter {
+    fn is_real(&self) -> bool {
+        matches!(self.kind, "discrete" | "integrated" | "virtual")
+    }
+}
+
+/// All adapters, by interface.
+pub fn adapters() -> Vec<Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let mut all = Vec::new();
+    for (api, backend, selector) in APIS {
+        let found = pollster::block_on(instance.enumerate_adapters(backend.into()));
+        let mut seen = std::collections::BTreeMap::new();
+        for (index, adapter) in found.iter().enumerate() {
+            let kind = kind_of(adapter.get_info().device_type);
+            let rank = seen.entry(kind).and_modify(|count| *count += 1).or_insert(0_usize);
+            all.push(describe(adapter, format!("{api}:{index}"), (selector, *rank)));
+        }
+    }
+    all
+}
+
+fn kind_of(device_type: wgpu::DeviceType) -> &'static str {
+    match device_type {
+        wgpu::DeviceType::DiscreteGpu => "discrete",
+        wgpu::DeviceType::IntegratedGpu => "integrated",
+        wgpu::DeviceType::VirtualGpu => "virtual",
+        wgpu::DeviceType::Cpu => "software",
+        wgpu::DeviceType::Other => "other",
+    }
+}
+
+fn describe(adapter: &wgpu::Adapter, name: String, (api, rank): (WgpuBackend, usize)) -> Adapter {
+    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    let kind = kind_of(info.device_type);
+    let selector = match kind {
+        "discrete" => DeviceKind::DiscreteGpu(rank),
+        "integrated" => DeviceKind::IntegratedGpu(rank),
+        "virtual" => DeviceKind::VirtualGpu(rank),
+        "software" => DeviceKind::Cpu,
+        _ => DeviceKind::DefaultDevice,
+    };
+    Adapter {
+        name,
+        hardware: info.name,
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+        kind,
+        f16: features.contains(wgpu::Features::SHADER_F16),
+        subgroups: features.contains(wgpu::Features::SUBGROUP),
+        max_binding_bytes: limits.max_storage_buffer_binding_size,
+        max_buffer_bytes: limits.max_buffer_size,
+        max_workgroup_storage_bytes: limits.max_compute_workgroup_storage_size,
+        selector: (api, selector),
+    }
+}
+
+/// A device that is ready, and how to call it in logs.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// The device.
+    pub device: Device,
+    /// Its name for people: `cpu (2 threads)` or an adapter's.
+    pub description: String,
+}
+
+impl Choice {
+    /// Opens the device.
+    pub fn open(&self) -> anyhow::Result<Ready> {
+        match self {
+            Self::Cpu => Ok(cpu()),
+            Self::Auto => adapters().iter().find(|adapter| adapter.is_real()).map_or_else(|| Ok(cpu()), open_adapter),
+            Self::Gpu => match adapters().iter().find(|adapter| adapter.is_real()) {
+                Some(adapter) => open_adapter(adapter),
+                None => Err(Coded::new(Exit::Usage, "no GPU found; `anaume devices` lists what there is")),
+            },
+            Self::Adapter(name) => match adapters().iter().find(|adapter| adapter.name == *name) {
+                Some(adapter) => open_adapter(adapter),
+                None => {
+                    Err(Coded::new(Exit::Usage, format!("no adapter {name}; `anaume devices` lists what there is")))
+                }
+            },
+        }
+    }
+}
+
+fn cpu() -> Ready {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(threads);
+    Ready { device: Device::flex(), description: format!("cpu ({threads} threads)") }
+}
+
+fn open_adapter(adapter: &Adapter) -> anyhow::Result<Ready> {
+    let (api, kind) = adapter.selector.clone();
+    let device = Device::wgpu_options()
+        .graphics_api(api)
+        .device_kind(kind)
+        .init()
+        .with_context(|| format!("cannot open {} ({})", adapter.name, adapter.hardware))?;
+    Ok(Ready { device, description: format!("{} ({})", adapter.name, adapter.hardware) })
+}
+
+/// Fails where the device cannot compute in the wanted precision.
+pub fn check_precision(device: &Device, precision: Precision) -> anyhow::Result<()> {
+    if precision == Precision::F16 && !device.supports_dtype(DType::F16) {
+        bail!(Coded::new(Exit::Usage, "this device has no f16; set train.precision = \"f32\""));
+    }
+    Ok(())
+}
+
+/// `anaume devices`.
+pub fn run(json: bool) -> anyhow::Result<()> {
+    let adapters = adapters();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "adapters": adapters }))?);
+        return Ok(());
+    }
+    println!("cpu        always there; {}", cpu().description);
+    for adapter in &adapters {
+        println!(
+            "{:<10} {} [{}], {}, f16 {}, subgroups {}, binding {} MiB, buffer {} MiB, workgroup memory {} KiB",
+            adapter.name,
+            adapter.hardware,
+            adapter.kind,
+            adapter.driver,
+            if adapter.f16 { "yes" } else { "no" },
+            if adapter.subgroups { "yes" } else { "no" },
+            adapter.max_binding_bytes >> 20,
+            adapter.max_buffer_bytes >> 20,
+            adapter.max_workgroup_storage_bytes >> 10,
+        );
+    }
+    if !adapters.iter().any(Adapter::is_real) {
+        println!("no real GPU: `--device auto` means cpu; a software adapter is used only when named");
+    }
+    Ok(())
+}

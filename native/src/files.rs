@@ -1,0 +1,158 @@
+//! Files and folders that appear whole or not at all, and reading with the path in every error.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::exit::{Coded, Exit};
+
+/// Reads a whole file.
+pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Writes a file: into a temporary one beside it, synced to disk, renamed over what was there.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        let mut builder = tempfile::Builder::new();
+        // Temporary files are private by default; what this becomes is an ordinary file.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(parent)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes a folder of files: into a temporary folder beside it, synced to disk, renamed into place. On any error
+/// nothing is left behind and what was there before is untouched. A folder that holds something is replaced only if
+/// `force` is set.
+pub fn write_dir_atomic(out: &Path, files: &[(&str, &[u8])], force: bool) -> anyhow::Result<()> {
+    let target = std::path::absolute(out).with_context(|| format!("cannot use {} as a folder", out.display()))?;
+    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+        return Err(Coded::new(Exit::Usage, format!("{} cannot be written as a folder", out.display())));
+    };
+    let occupied = is_occupied(&target)?;
+    if occupied && !force {
+        let message = format!("{} exists and is not empty; choose another folder or use --force", out.display());
+        return Err(Coded::new(Exit::Usage, message));
+    }
+    fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))?;
+    let staged = tempfile::Builder::new().prefix(&hidden(name)).tempdir_in(parent);
+    let staged = staged.with_context(|| format!("cannot make a temporary folder in {}", parent.display()))?;
+    let contents = staged.path().join("new");
+    write_files(&contents, files)?;
+    replace(&target, &contents, &staged.path().join("old"), occupied)
+        .with_context(|| format!("cannot put {} in place", out.display()))?;
+    sync_dir(parent)
+}
+
+/// Moves the new folder to its place; what was there goes back if that fails.
+fn replace(target: &Path, new: &Path, old: &Path, occupied: bool) -> std::io::Result<()> {
+    if occupied {
+        fs::rename(target, old)?;
+    }
+    fs::rename(new, target).inspect_err(|_| {
+        if occupied && let Err(cause) = fs::rename(old, target) {
+            tracing::error!("{} could not be put back: {cause}", target.display());
+        }
+    })
+}
+
+/// Whether something is there that would be lost.
+fn is_occupied(target: &Path) -> anyhow::Result<bool> {
+    match fs::symlink_metadata(target) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(cause).with_context(|| format!("cannot look at {}", target.display())),
+        Ok(there) if there.is_dir() => Ok(fs::read_dir(target)?.next().is_some()),
+        Ok(_) => Err(Coded::new(Exit::Usage, format!("{} exists and is not a folder", target.display()))),
+    }
+}
+
+fn hidden(name: &std::ffi::OsStr) -> OsString {
+    [".".as_ref(), name, ".".as_ref()].into_iter().collect()
+}
+
+fn write_files(folder: &Path, files: &[(&str, &[u8])]) -> anyhow::Result<()> {
+    fs::create_dir(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    for (name, bytes) in files {
+        let path: PathBuf = folder.join(name);
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&path)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        };
+        write().with_context(|| format!("cannot write {name} ({} bytes)", bytes.len()))?;
+    }
+    sync_dir(folder)
+}
+
+/// Makes renames in a folder durable.
+pub fn sync_dir(folder: &Path) -> anyhow::Result<()> {
+    File::open(folder).and_then(|dir| dir.sync_all()).with_context(|| format!("cannot sync {}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILES: [(&str, &[u8]); 2] = [("a.json", b"{}"), ("b.txt", b"text")];
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_new_folder_holds_exactly_the_files() {
+        let room = tempfile::tempdir().unwrap();
+        let out = room.path().join("deep/out");
+        write_dir_atomic(&out, &FILES, false).unwrap();
+        assert_eq!(names(&out), ["a.json", "b.txt"]);
+        assert_eq!(fs::read(out.join("b.txt")).unwrap(), b"text");
+        assert_eq!(names(out.parent().unwrap()), ["out"]);
+    }
+
+    #[test]
+    fn a_folder_that_holds_something_is_kept_unless_forced() {
+        let room = tempfile::tempdir().unwrap();
+        let out = room.path().join("out");
+        fs::create_dir(&out).unwrap();
+        write_dir_atomic(&out, &FILES[..1], false).unwrap();
+        let refused = write_dir_atomic(&out, &FILES, false).unwrap_err();
+        assert_eq!(crate::exit::code_of(&refused), Exit::Usage);
+        assert_eq!(names(&out), ["a.json"]);
+        write_dir_atomic(&out, &FILES[1..], true).unwrap();
+        assert_eq!(names(&out), ["b.txt"]);
+        assert_eq!(names(room.path()), ["out"]);
+    }
+
+    #[test]
+    fn a_failure_leaves_the_old_folder_and_nothing_else() {
+        let room = tempfile::tempdir().unwrap();
+        let out = room.path().join("out");
+        write_dir_atomic(&out, &FILES, false).unwrap();
+        let bad: [(&str, &[u8]); 2] = [("a.json", b"new"), ("no/such/folder.txt", b"")];
+        assert!(write_dir_atomic(&out, &bad, true).is_err());
+        assert_eq!(fs::read(out.join("a.json")).unwrap(), b"{}");
+        assert_eq!(names(room.path()), ["out"]);
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_not_overwritten() {
+        let room = tempfile::tempdir().unwrap();
+        let out = room.path().join("out");
+        fs::write(&out, "precious").unwrap();
+        assert!(write_dir_atomic(&out, &FILES, true).is_err());
+        assert_eq!(fs::read_to_string(&out).unwrap(), "precious");
+    }
+}

@@ -1,0 +1,47 @@
+//! `anaume`: Japanese ModernBERT on the command line.
+
+mod bench;
+mod checkpoint;
+mod cli;
+mod data;
+mod device;
+mod exit;
+mod figures;
+mod files;
+mod fill_mask;
+mod host;
+mod logs;
+mod model;
+mod plan;
+mod progress;
+mod quickstart;
+mod signals;
+mod tokenizer;
+mod train;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ANAUME_LOG")
+        // A tensor library that reports what it compiles is noise to whoever trains a model.
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,cubecl=error,wgpu=error,naga=error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match cli::Cli::parse().command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader of our output went away: nothing is wrong on this side.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(exit::code_of(&error) as u8)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind =
+        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    error.chain().any(|cause| kind(cause) == Some(std::io::ErrorKind::BrokenPipe))
+}

@@ -1,0 +1,149 @@
+//! Model folders: reading them, `model init`, `model info`.
+
+use std::path::{Path, PathBuf};
+
+use anaume_core::config::{ModelConfig, preset_names};
+use anaume_core::infer::{Engine, ModelFiles, check_rows};
+use anaume_core::modernbert::MaskedLm;
+use anaume_core::weights::{RandomParameters, StoredType, parameters_hash, read_parameters, write_safetensors};
+use anyhow::Context;
+use burn::tensor::Device;
+use serde_json::json;
+
+use crate::files::{read, write_dir_atomic};
+use crate::progress::{format_bytes, format_count, format_si};
+
+/// Subcommands of `anaume model`.
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    /// Make a randomly initialised model folder that transformers loads too
+    #[command(after_help = "Example:\n  anaume model init --preset small --tokenizer tokenizer/ --seed 0 --out model/")]
+    Init {
+        /// Size: base, small, mini, tiny, ja-30m, ja-130m, ja-310m, modernbert-base, modernbert-large
+        #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(preset_names()))]
+        preset: String,
+        /// Folder of the tokenizer; its files are copied into the model
+        #[arg(long)]
+        tokenizer: PathBuf,
+        /// Seed of the parameters: the same seed gives the same bytes
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Folder to write
+        #[arg(long)]
+        out: PathBuf,
+        /// Replace an existing folder
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show parameters by part, FLOPs per token and memory of a model folder
+    #[command(after_help = "Example:\n  anaume model info model/")]
+    Info {
+        /// Model folder
+        dir: PathBuf,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `anaume model …`.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Init { preset, tokenizer, seed, out, force } => {
+            let hash = init(&preset, &tokenizer, seed, &out, force)?;
+            println!("{} written, parameters blake3 {hash}", out.display());
+            Ok(())
+        }
+        Command::Info { dir, json } => info(&dir, json),
+    }
+}
+
+/// Files of a tokenizer that a model folder carries.
+pub const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+
+/// The tokenizer files of a folder that exist, with their bytes.
+pub fn tokenizer_files(dir: &Path) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
+    let present = TOKENIZER_FILES.iter().filter(|name| **name == "tokenizer.json" || dir.join(name).exists());
+    present.map(|name| Ok((*name, read(&dir.join(name))?))).collect()
+}
+
+/// Reads `config.json` of a model folder.
+pub fn load_config(dir: &Path) -> anyhow::Result<ModelConfig> {
+    let path = dir.join("config.json");
+    ModelConfig::from_json(&read(&path)?).with_context(|| path.display().to_string())
+}
+
+/// Loads a masked language model with its tokenizer.
+pub fn load_engine(dir: &Path, device: &Device) -> anyhow::Result<Engine> {
+    let [config_json, weights, tokenizer_json] =
+        ["config.json", "model.safetensors", "tokenizer.json"].map(|name| read(&dir.join(name)));
+    let tokenizer_config = dir.join("tokenizer_config.json");
+    let tokenizer_config = if tokenizer_config.exists() { Some(read(&tokenizer_config)?) } else { None };
+    let (config_json, weights, tokenizer_json) = (config_json?, weights?, tokenizer_json?);
+    let files = ModelFiles {
+        config_json: &config_json,
+        weights: &weights,
+        tokenizer_json: &tokenizer_json,
+        tokenizer_config_json: tokenizer_config.as_deref(),
+    };
+    Engine::new(files, device).with_context(|| dir.display().to_string())
+}
+
+/// Makes a model folder; returns the hash of its parameters.
+pub fn init(preset: &str, tokenizer_dir: &Path, seed: u64, out: &Path, force: bool) -> anyhow::Result<blake3::Hash> {
+    let tokenizer = crate::tokenizer::load(tokenizer_dir)?;
+    let special = *tokenizer.special();
+    let config = ModelConfig {
+        pad_token_id: Some(special.pad),
+        bos_token_id: Some(special.cls),
+        eos_token_id: Some(special.sep),
+        cls_token_id: Some(special.cls),
+        sep_token_id: Some(special.sep),
+        ..ModelConfig::preset(preset, tokenizer.num_ids())?
+    };
+    check_rows(&config, &tokenizer)?;
+    let device = Device::flex();
+    let mut source = RandomParameters::new(seed, config.initializer_cutoff_factor, &device);
+    let mut model = MaskedLm::new(&mut source, &config, &device)?;
+    let parameters = pollster::block_on(read_parameters(&mut model))?;
+    let config_json = config.to_json();
+    let weights = write_safetensors(&parameters, StoredType::F32)?;
+    let tokenizer_files = tokenizer_files(tokenizer_dir)?;
+    let mut files: Vec<(&str, &[u8])> = vec![("config.json", &config_json), ("model.safetensors", &weights)];
+    files.extend(tokenizer_files.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+    write_dir_atomic(out, &files, force)?;
+    Ok(parameters_hash(&parameters))
+}
+
+fn info(dir: &Path, as_json: bool) -> anyhow::Result<()> {
+    let config = load_config(dir)?;
+    let lengths = [512, 1024, 8192].map(|length: usize| length.min(config.max_position_embeddings));
+    let train_bytes = config.train_bytes(4096, 1229);
+    let run_bytes = config.inference_bytes(4096);
+    if as_json {
+        let flops: serde_json::Map<_, _> =
+            lengths.iter().map(|length| (length.to_string(), json!(config.encoder_flops_per_token(*length)))).collect();
+        let document = json!({
+            "parameters": config.num_parameters(),
+            "parameters_by_part": config.parameter_counts().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            "encoder_flops_per_token_by_length": flops,
+            "head_flops_per_token": config.head_flops_per_token(),
+            "train_bytes_4096_tokens": train_bytes,
+            "inference_bytes_4096_tokens": run_bytes,
+            "config": config,
+        });
+        println!("{}", serde_json::to_string_pretty(&document)?);
+        return Ok(());
+    }
+    println!("parameters  {:>15}", format_count(config.num_parameters() as u64));
+    for (part, count) in config.parameter_counts() {
+        println!("  {part:<10}{:>15}", format_count(count as u64));
+    }
+    for length in lengths {
+        println!("FLOPs per token, forward, {length:>5} tokens  {}", format_si(config.encoder_flops_per_token(length)));
+    }
+    println!("FLOPs per predicted token, head        {}", format_si(config.head_flops_per_token()));
+    println!("memory to run 4,096 tokens at once, f32     {}", format_bytes(run_bytes));
+    println!("memory to train 4,096 tokens at once, f32   {}", format_bytes(train_bytes));
+    Ok(())
+}

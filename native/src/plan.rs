@@ -1,0 +1,368 @@
+//! What a pretraining run is asked to do (a recipe) and what that means on this machine (the plan).
+
+use std::path::{Path, PathBuf};
+
+use anaume_core::batch::{FrameIds, Layout};
+use anaume_core::config::ModelConfig;
+use anaume_core::masking::MaskingConfig;
+use anaume_core::modernbert::Precision;
+use anaume_core::optim::AdamWConfig;
+use anaume_core::schedule::Schedule;
+use anaume_core::tokenizer::Tokenizer;
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::data::dataset::Dataset;
+use crate::data::loader::LoaderConfig;
+use crate::exit::{Coded, Exit, WithExit};
+use crate::progress::{format_bytes, format_count, format_si};
+
+/// A recipe: everything that decides a run's numbers except the data, the model and the device.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// Steps, batch, precision.
+    pub train: TrainRecipe,
+    /// AdamW.
+    pub optim: AdamWConfig,
+    /// Learning rate over the steps.
+    pub schedule: Schedule,
+    /// Sequences and masks.
+    pub data: DataRecipe,
+    /// Checkpoints.
+    pub checkpoint: CheckpointRecipe,
+    /// Validation.
+    pub validation: ValidationRecipe,
+}
+
+/// `[train]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainRecipe {
+    /// Optimizer steps of the whole run.
+    pub max_steps: u64,
+    /// Rows of a step's batch.
+    pub batch_rows: usize,
+    /// Rows computed at once; the gradients of a batch's parts are summed, weighted by their masked tokens.
+    pub micro_batch_rows: usize,
+    /// Seed of the data order and of the masks.
+    pub seed: u64,
+    /// `f32`, or `f16` for the large matrix products where the device has it.
+    pub precision: PrecisionName,
+    /// What a loss or gradient that is not finite does: `stop` the run, or `skip` the step.
+    pub on_nonfinite: OnNonFinite,
+}
+
+/// Names of the precisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrecisionName {
+    /// 32 bits everywhere.
+    #[default]
+    F32,
+    /// 16 bits in the large matrix products, with dynamic loss scaling.
+    F16,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::F32 => Self::F32,
+            PrecisionName::F16 => Self::F16,
+        }
+    }
+}
+
+/// Names of the policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNonFinite {
+    /// End with exit code 4 before the parameters change.
+    #[default]
+    Stop,
+    /// Leave the parameters as they are, log it, go on.
+    Skip,
+}
+
+impl Default for TrainRecipe {
+    fn default() -> Self {
+        Self {
+            max_steps: 1000,
+            batch_rows: 32,
+            micro_batch_rows: 8,
+            seed: 42,
+            precision: PrecisionName::F32,
+            on_nonfinite: OnNonFinite::Stop,
+        }
+    }
+}
+
+/// `[data]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataRecipe {
+    /// Longest sequence and length of a row, in tokens.
+    pub max_length: usize,
+    /// `packed`: all text, several sequences a row; `one-per-row`: a document a row, cut and padded as the original does.
+    pub layout: LayoutName,
+    /// Share of the tokens that are predicted.
+    pub mask_probability: f64,
+    /// Share of the predicted tokens shown as the mask.
+    pub mask_share: f64,
+    /// Share of the predicted tokens shown as a random token.
+    pub random_share: f64,
+    /// Threads that prepare batches.
+    pub num_threads: usize,
+}
+
+/// Names of the layouts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayoutName {
+    /// No padding, no text lost.
+    #[default]
+    Packed,
+    /// The original's way.
+    OnePerRow,
+}
+
+impl Default for DataRecipe {
+    fn default() -> Self {
+        Self {
+            max_length: 1024,
+            layout: LayoutName::Packed,
+            mask_probability: 0.3,
+            mask_share: 0.8,
+            random_share: 0.1,
+            num_threads: 1,
+        }
+    }
+}
+
+/// `[checkpoint]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointRecipe {
+    /// Steps between checkpoints; one is always written at the end.
+    pub every_steps: u64,
+    /// Checkpoints kept; older ones are removed once a newer one is safe. 0 keeps all.
+    pub keep: usize,
+}
+
+impl Default for CheckpointRecipe {
+    fn default() -> Self {
+        Self { every_steps: 1000, keep: 3 }
+    }
+}
+
+/// `[validation]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ValidationRecipe {
+    /// Steps between validations; 0 turns them off. Needs a `test` split.
+    pub every_steps: u64,
+    /// Most rows of the fixed, masked validation set.
+    pub max_rows: usize,
+}
+
+impl Default for ValidationRecipe {
+    fn default() -> Self {
+        Self { every_steps: 500, max_rows: 64 }
+    }
+}
+
+/// Recipes that come with the program, by name.
+const BUILT_IN: [(&str, &str); 5] = [
+    ("quickstart", include_str!("../recipes/quickstart.toml")),
+    ("tiny", include_str!("../recipes/tiny.toml")),
+    ("train", include_str!("../recipes/train.toml")),
+    ("stage1", include_str!("../recipes/stage1.toml")),
+    ("stage2", include_str!("../recipes/stage2.toml")),
+];
+
+impl Recipe {
+    /// Reads a built-in recipe by name or a TOML file, with `section.key=value` overrides.
+    pub fn load(name_or_path: &str, overrides: &[String]) -> anyhow::Result<Self> {
+        let built_in = BUILT_IN.iter().find(|(name, _)| *name == name_or_path).map(|(_, text)| (*text).to_owned());
+        let text = match built_in {
+            Some(text) => text,
+            None => std::fs::read_to_string(name_or_path).with_context(|| {
+                let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+                format!("cannot read the recipe {name_or_path} (built in: {})", names.join(", "))
+            })?,
+        };
+        let mut table: Table = text.parse().exit(Exit::Usage, format!("recipe {name_or_path}"))?;
+        for assignment in overrides {
+            set(&mut table, assignment)?;
+        }
+        let recipe: Self = table.try_into().map_err(|cause: toml::de::Error| {
+            Coded::new(Exit::Usage, format!("recipe {name_or_path}: {}", explain(cause.message())))
+        })?;
+        recipe.check().map_err(|message| Coded::new(Exit::Usage, format!("recipe {name_or_path}: {message}")))?;
+        Ok(recipe)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let train = &self.train;
+        if train.max_steps == 0 || train.batch_rows == 0 || train.micro_batch_rows == 0 {
+            return Err("train.max_steps, train.batch_rows and train.micro_batch_rows must be at least 1".into());
+        }
+        if self.data.max_length < 3 {
+            return Err("data.max_length must be at least 3".into());
+        }
+        let optim = self.optim;
+        let unit = |value: f64| (0.0..1.0).contains(&value);
+        if !(optim.lr > 0.0 && optim.lr.is_finite() && unit(optim.beta1) && unit(optim.beta2) && optim.epsilon > 0.0) {
+            return Err("optim.lr and optim.epsilon must be positive, optim.beta1 and optim.beta2 in [0, 1)".into());
+        }
+        if optim.max_grad_norm <= 0.0 || optim.weight_decay < 0.0 {
+            return Err("optim.max_grad_norm must be positive and optim.weight_decay not negative".into());
+        }
+        if !(0.0..=1.0).contains(&self.schedule.final_ratio) {
+            return Err("schedule.final_ratio must be in [0, 1]".into());
+        }
+        Ok(())
+    }
+
+    /// The loader's side of the recipe.
+    pub fn loader_config(&self, tokenizer: &Tokenizer, model: &ModelConfig) -> LoaderConfig {
+        let special = tokenizer.special();
+        let masking = MaskingConfig {
+            mask_share: self.data.mask_share,
+            random_share: self.data.random_share,
+            ..MaskingConfig::new(self.data.mask_probability, special.mask, model.vocab_size as u32)
+        };
+        let frame = FrameIds { cls: special.cls, sep: special.sep };
+        let special_ids = (0..tokenizer.num_ids() as u32).filter(|id| tokenizer.is_special(*id)).collect();
+        let layout = match self.data.layout {
+            LayoutName::Packed => Layout::Packed,
+            LayoutName::OnePerRow => Layout::OnePerRow,
+        };
+        LoaderConfig { layout, ..LoaderConfig::new(self.train.seed, self.data.max_length, masking, frame, special_ids) }
+    }
+}
+
+/// Puts `section.key=value` into a table; the value is TOML, or a bare word for a string.
+fn set(table: &mut Table, assignment: &str) -> anyhow::Result<()> {
+    let usage = || Coded::new(Exit::Usage, format!("--set {assignment}: expected section.key=value"));
+    let (path, value) = assignment.split_once('=').ok_or_else(usage)?;
+    let (section, key) = path.trim().split_once('.').ok_or_else(usage)?;
+    let parsed = format!("value = {}", value.trim()).parse::<Table>().ok().and_then(|mut table| table.remove("value"));
+    let value = parsed.unwrap_or_else(|| Value::String(value.trim().to_owned()));
+    let section = table.entry(section.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+    section.as_table_mut().ok_or_else(usage)?.insert(key.to_owned(), value);
+    Ok(())
+}
+
+/// Adds the nearest known key to serde's message about an unknown one.
+fn explain(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let (Some(unknown), true) = (quoted.next(), message.starts_with("unknown field")) else {
+        return message.trim().to_owned();
+    };
+    let near = quoted.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
+    match near {
+        Some(near) => format!("unknown key `{unknown}`; did you mean `{near}`? ({})", message.trim()),
+        None => message.trim().to_owned(),
+    }
+}
+
+/// What a run will do: printed first, and all of it with `--dry-run`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The recipe with every default and override.
+    pub recipe: Recipe,
+    /// Data, model and run folders.
+    pub data: PathBuf,
+    /// Model folder.
+    pub model: PathBuf,
+    /// Run folder.
+    pub out: PathBuf,
+    /// The device in words.
+    pub device: String,
+    /// Parameters of the model.
+    pub num_parameters: usize,
+    /// Tokens of a full batch.
+    pub tokens_per_step: usize,
+    /// Tokens of the whole run.
+    pub total_tokens: u64,
+    /// Documents of the training split.
+    pub train_documents: u64,
+    /// Forecast of the memory in use, in bytes.
+    pub memory_bytes: u64,
+    /// Size of one checkpoint, in bytes.
+    pub checkpoint_bytes: u64,
+    /// Floating-point operations of one step.
+    pub step_flops: f64,
+}
+
+impl Plan {
+    /// Works out a plan.
+    pub fn new(recipe: &Recipe, model: &ModelConfig, dataset: &Dataset, device: &str, places: [&Path; 3]) -> Self {
+        let [data, model_dir, out] = places.map(Path::to_path_buf);
+        let row = recipe.data.max_length;
+        let tokens_per_step = recipe.train.batch_rows * row;
+        let masked = |tokens: usize| (tokens as f64 * recipe.data.mask_probability) as usize;
+        let micro_tokens = recipe.train.micro_batch_rows.min(recipe.train.batch_rows) * row;
+        Self {
+            recipe: recipe.clone(),
+            data,
+            model: model_dir,
+            out,
+            device: device.to_owned(),
+            num_parameters: model.num_parameters(),
+            tokens_per_step,
+            total_tokens: tokens_per_step as u64 * recipe.train.max_steps,
+            train_documents: dataset.manifest.splits.get("train").map_or(0, |split| split.documents),
+            memory_bytes: model.train_bytes(micro_tokens, masked(micro_tokens)),
+            checkpoint_bytes: 12 * model.num_parameters() as u64,
+            step_flops: model.train_flops(tokens_per_step, masked(tokens_per_step), row),
+        }
+    }
+
+    /// The plan for people, on stderr.
+    pub fn print(&self, seconds_per_step: Option<f64>) {
+        let train = &self.recipe.train;
+        let schedule = &self.recipe.schedule;
+        eprintln!("model       {} ({} parameters)", self.model.display(), format_count(self.num_parameters as u64));
+        eprintln!("data        {} ({} documents)", self.data.display(), format_count(self.train_documents));
+        eprintln!(
+            "batch       {} rows of {} tokens in micro-batches of {}, {} % masked, {:?}",
+            train.batch_rows,
+            self.recipe.data.max_length,
+            train.micro_batch_rows.min(train.batch_rows),
+            self.recipe.data.mask_probability * 100.0,
+            train.precision,
+        );
+        eprintln!(
+            "steps       {} ({} tokens), learning rate {} {:?}, {} warm-up steps",
+            format_count(train.max_steps),
+            format_si(self.total_tokens as f64),
+            self.recipe.optim.lr,
+            schedule.kind,
+            format_count(schedule.warmup_steps),
+        );
+        eprintln!("device      {}", self.device);
+        eprintln!("memory      about {}", format_bytes(self.memory_bytes));
+        let kept = match self.recipe.checkpoint.keep {
+            0 => train.max_steps / self.recipe.checkpoint.every_steps.max(1) + 1,
+            keep => keep as u64 + 1,
+        };
+        eprintln!(
+            "checkpoints every {} steps, {} each, at most {} on disk",
+            self.recipe.checkpoint.every_steps,
+            format_bytes(self.checkpoint_bytes),
+            format_bytes(kept * self.checkpoint_bytes),
+        );
+        if let Some(seconds) = seconds_per_step {
+            let total = std::time::Duration::from_secs_f64(seconds * train.max_steps as f64);
+            eprintln!(
+                "time        about {} ({seconds:.2} s a step of {} FLOP, from a measured matrix product)",
+                crate::progress::format_duration(total),
+                format_si(self.step_flops),
+            );
+        }
+        eprintln!("run folder  {}", self.out.display());
+    }
+}

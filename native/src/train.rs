@@ -1,0 +1,492 @@
+//! `anaume pretrain`: the whole training loop, from a recipe to checkpoints.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anaume_core::batch::Batch;
+use anaume_core::config::ModelConfig;
+use anaume_core::modernbert::MaskedLm;
+use anaume_core::optim::AdamW;
+use anaume_core::plot::{Run, loss_chart};
+use anaume_core::report::{FORMAT_VERSION, Record, RunManifest, StartRecord, StepRecord, ValidationRecord};
+use anaume_core::tokenizer::Tokenizer;
+use anaume_core::train_step::{StepOutcome, Trainer, evaluate};
+use anaume_core::weights::WeightFile;
+use anyhow::{Context, bail};
+use fs4::FileExt;
+
+use crate::checkpoint::{self, TrainerState};
+use crate::data::dataset::Dataset;
+use crate::data::loader::{Loader, LoaderConfig, Tokenize, validation_batches};
+use crate::device::{Choice, Ready, check_precision};
+use crate::exit::{Coded, Exit};
+use crate::figures::write_figure;
+use crate::files::{read, write_atomic};
+use crate::logs::{MetricsLog, TensorBoardLog, read_metrics};
+use crate::model::load_config;
+use crate::plan::{OnNonFinite, Plan, Recipe};
+use crate::progress::{Progress, format_count};
+use crate::signals::Interrupt;
+use crate::{bench, host};
+
+/// Arguments of `anaume pretrain`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Recipe: a TOML file, or quickstart, tiny, train, stage1, stage2
+    #[arg(long)]
+    pub recipe: String,
+    /// Folder that `anaume data prepare` wrote
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Model folder to start from (`anaume model init`, or any trained model)
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Run folder: checkpoints, logs and figures
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Go on from the newest good checkpoint of the run folder, or from the one named
+    #[arg(long, num_args = 0..=1, default_missing_value = "latest")]
+    pub resume: Option<String>,
+    /// Change a recipe key: section.key=value
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Stop after this step of the run, with a checkpoint and exit code 0
+    #[arg(long)]
+    pub stop_after: Option<u64>,
+    /// What a loss or gradient that is not finite does [default: the recipe's train.on_nonfinite]
+    #[arg(long)]
+    pub on_nonfinite: Option<OnNonFinite>,
+    /// auto, cpu, gpu, or a name that `anaume devices` lists
+    #[arg(long, default_value = "auto")]
+    pub device: Choice,
+    /// Print the plan with memory, disk and time, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: print the plan as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `anaume pretrain`.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let mut recipe = Recipe::load(&args.recipe, &args.overrides)?;
+    recipe.train.on_nonfinite = args.on_nonfinite.unwrap_or(recipe.train.on_nonfinite);
+    let config = load_config(&args.model)?;
+    let dataset = Dataset::open(&args.data)?;
+    let ready = args.device.open()?;
+    check_precision(&ready.device, recipe.train.precision.into())?;
+    check_length(&recipe, &config)?;
+    let plan = Plan::new(&recipe, &config, &dataset, &ready.description, [&args.data, &args.model, &args.out]);
+    if args.dry_run {
+        return dry_run(&plan, &ready, args.json);
+    }
+    plan.print(None);
+    let interrupt = Interrupt::listen()?;
+    let parameters = Session::open(args, plan, config, &dataset, ready)?.run(&interrupt)?;
+    println!("parameters blake3 {parameters}");
+    Ok(())
+}
+
+fn check_length(recipe: &Recipe, config: &ModelConfig) -> anyhow::Result<()> {
+    let (length, largest) = (recipe.data.max_length, config.max_position_embeddings);
+    if length > largest {
+        let message = format!("data.max_length is {length} and the model takes {largest} (`max_position_embeddings`)");
+        bail!(Coded::new(Exit::Usage, message));
+    }
+    Ok(())
+}
+
+fn dry_run(plan: &Plan, ready: &Ready, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(plan)?);
+        return Ok(());
+    }
+    let peak = bench::matmul_peak(&ready.device)?;
+    plan.print(Some(plan.step_flops / peak));
+    Ok(())
+}
+
+/// A run folder in use: the trainer, where it stands, and its logs.
+struct Session {
+    plan: Plan,
+    config: ModelConfig,
+    tokenizer_dir: PathBuf,
+    trainer: Trainer,
+    state: TrainerState,
+    loader: Loader,
+    validation: Vec<Batch>,
+    metrics: MetricsLog,
+    tensorboard: TensorBoardLog,
+    matmul_peak: f64,
+    stop_after: u64,
+    /// Held while the run is in use, so that a second process refuses the folder.
+    _lock: File,
+}
+
+impl Session {
+    fn open(args: &Args, plan: Plan, config: ModelConfig, dataset: &Dataset, ready: Ready) -> anyhow::Result<Self> {
+        let out = &args.out;
+        std::fs::create_dir_all(out).with_context(|| format!("cannot make the run folder {}", out.display()))?;
+        let lock = lock(out)?;
+        let tokenizer = crate::tokenizer::load(&args.model)?;
+        anaume_core::infer::check_rows(&config, &tokenizer)?;
+        let loader_config = plan.recipe.loader_config(&tokenizer, &config);
+        let tokenizer_hash = blake3::hash(&read(&args.model.join("tokenizer.json"))?).to_hex().to_string();
+        let manifest = manifest(&plan, &config, dataset, &tokenizer_hash)?;
+        let identity = identity(&manifest);
+
+        let resumed = checkpoint_to_resume(args)?;
+        let parameters_dir = resumed.as_deref().unwrap_or(&args.model);
+        let mut trainer = load_trainer(parameters_dir, &config, &plan.recipe, &ready)?;
+        let state = match &resumed {
+            Some(dir) => resume(dir, &mut trainer, &identity)?,
+            None => TrainerState::start(identity),
+        };
+        let metrics = open_logs(out, &manifest, &state, resumed.is_some())?;
+        let tensorboard = TensorBoardLog::create(&out.join("tensorboard"), state.step + 1)?;
+        let tokenize = tokenize(tokenizer);
+        let validation = validation_set(&plan.recipe, dataset, &loader_config, tokenize.clone())?;
+        let num_threads = plan.recipe.data.num_threads;
+        let loader = Loader::new(dataset.split("train")?, loader_config, tokenize, state.cursor, num_threads)?;
+        let stop_after = args.stop_after.unwrap_or(u64::MAX).min(plan.recipe.train.max_steps);
+        let (matmul_peak, tokenizer_dir) = (bench::matmul_peak(&ready.device)?, args.model.clone());
+        Ok(Self {
+            plan,
+            config,
+            tokenizer_dir,
+            trainer,
+            state,
+            loader,
+            validation,
+            metrics,
+            tensorboard,
+            matmul_peak,
+            stop_after,
+            _lock: lock,
+        })
+    }
+
+    /// Trains to the last step; returns the hash of the final parameters.
+    fn run(mut self, interrupt: &Interrupt) -> anyhow::Result<String> {
+        let recipe = self.plan.recipe.clone();
+        let progress = Progress::resumed(recipe.train.max_steps, "step", self.state.step);
+        if self.state.step == 0 {
+            self.validate()?;
+        }
+        while self.state.step < self.stop_after {
+            let Some(record) = self.step(interrupt)? else { return self.interrupted(progress) };
+            progress.set(self.state.step, &describe(&record));
+            let step = self.state.step;
+            if recipe.validation.every_steps > 0 && step.is_multiple_of(recipe.validation.every_steps) {
+                if let Some(validation) = self.validate()? {
+                    progress.note(&format!(
+                        "step {}: validation loss {:.4}, accuracy {:.1} %",
+                        format_count(step),
+                        validation.loss,
+                        validation.accuracy * 100.0
+                    ));
+                }
+            }
+            if step < self.stop_after && step.is_multiple_of(recipe.checkpoint.every_steps.max(1)) {
+                self.save()?;
+            }
+            if interrupt.is_set() {
+                return self.interrupted(progress);
+            }
+        }
+        let path = self.save()?;
+        progress.finish(&format!("{} written", path.display()));
+        let figure = self.plot()?;
+        eprintln!("loss curve  {} and .png", figure.display());
+        eprintln!("checkpoint  {}", path.display());
+        Ok(self.state.parameters_blake3)
+    }
+
+    /// One optimizer step. `None` if a signal came before its gradients were complete: then it has not happened.
+    fn step(&mut self, interrupt: &Interrupt) -> anyhow::Result<Option<StepRecord>> {
+        let train = self.plan.recipe.train.clone();
+        let start = Instant::now();
+        let (micro_batches, cursor) = self.micro_batches()?;
+        let data_wait_secs = start.elapsed().as_secs_f64();
+        let num_masked = micro_batches.iter().map(|batch| batch.masked.len()).sum();
+        for batch in &micro_batches {
+            if interrupt.is_set() {
+                self.trainer.discard();
+                return Ok(None);
+            }
+            self.trainer.accumulate(batch, num_masked)?;
+        }
+        let schedule = self.plan.recipe.schedule;
+        let learning_rate = self.plan.recipe.optim.lr * schedule.factor(self.state.step, train.max_steps);
+        let loss_scale = self.trainer.loss_scale.map(|scale| scale.factor);
+        // The step's only wait for the device.
+        let outcome = pollster::block_on(self.trainer.finish(num_masked, learning_rate))?;
+        // With loss scaling an overflow is expected now and then: the scale has been halved and the step is skipped.
+        if !outcome.applied && loss_scale.is_none() && train.on_nonfinite == OnNonFinite::Stop {
+            return Err(self.non_finite(&micro_batches, outcome));
+        }
+        let step_secs = start.elapsed().as_secs_f64();
+        let sum = |of: fn(&Batch) -> usize| micro_batches.iter().map(of).sum::<usize>() as u64;
+        let (tokens, real_tokens) = (sum(|batch| batch.num_tokens + batch.num_padding), sum(|batch| batch.num_tokens));
+        let flops = micro_batches.iter().map(|batch| batch_flops(&self.config, batch)).sum::<f64>();
+        let record = StepRecord {
+            step: self.state.step + 1,
+            epoch: self.state.cursor.epoch,
+            loss: outcome.loss,
+            accuracy: outcome.accuracy,
+            learning_rate,
+            grad_norm: outcome.grad_norm,
+            tokens,
+            non_padding_tokens: real_tokens,
+            tokens_per_second: tokens as f64 / step_secs,
+            non_padding_tokens_per_second: real_tokens as f64 / step_secs,
+            data_wait_secs,
+            step_secs,
+            mfu: Some(flops / step_secs / self.matmul_peak),
+            peak_memory_bytes: host::peak_memory_bytes(),
+            loss_scale,
+            skipped: !outcome.applied,
+        };
+        self.state.step += 1;
+        self.state.cursor = cursor;
+        self.state.tokens += tokens;
+        self.state.non_padding_tokens += real_tokens;
+        self.log(&Record::Step(record.clone()))?;
+        Ok(Some(record))
+    }
+
+    fn micro_batches(&mut self) -> anyhow::Result<(Vec<Batch>, crate::data::loader::Cursor)> {
+        let train = &self.plan.recipe.train;
+        let (mut micro_batches, mut left, mut cursor) = (Vec::new(), train.batch_rows, self.state.cursor);
+        while left > 0 {
+            let rows = left.min(train.micro_batch_rows);
+            let (batch, after) = self.loader.next_batch(rows)?;
+            micro_batches.push(batch);
+            (left, cursor) = (left - rows, after);
+        }
+        Ok((micro_batches, cursor))
+    }
+
+    fn non_finite(&self, micro_batches: &[Batch], outcome: StepOutcome) -> anyhow::Error {
+        let documents: Vec<_> = micro_batches
+            .iter()
+            .flat_map(|batch| &batch.documents)
+            .map(|document| self.loader.document_id(*document).unwrap_or_else(|_| document.to_string()))
+            .collect();
+        let shown = documents.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
+        let more = if documents.len() > 20 { format!(" and {} more", documents.len() - 20) } else { String::new() };
+        let message = format!(
+            "step {}: loss {}, gradient norm {}: the parameters were left as they are. Documents of the batch: {shown}{more}. \
+             Resume with a lower optim.lr, or with --on-nonfinite skip",
+            self.state.step + 1,
+            outcome.loss,
+            outcome.grad_norm,
+        );
+        Coded::new(Exit::Numerical, message)
+    }
+
+    fn validate(&mut self) -> anyhow::Result<Option<ValidationRecord>> {
+        if self.validation.is_empty() {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        let (loss, accuracy, masked) = pollster::block_on(evaluate(&self.trainer.model, &self.validation))?;
+        let record = ValidationRecord {
+            step: self.state.step,
+            loss,
+            accuracy,
+            masked_tokens: masked as u64,
+            secs: start.elapsed().as_secs_f64(),
+        };
+        self.log(&Record::Validation(record.clone()))?;
+        Ok(Some(record))
+    }
+
+    fn log(&mut self, record: &Record) -> anyhow::Result<()> {
+        self.metrics.append(record)?;
+        self.tensorboard.append(record)
+    }
+
+    fn save(&mut self) -> anyhow::Result<PathBuf> {
+        self.state.metrics_bytes = self.metrics.sync()?;
+        let out = self.plan.out.clone();
+        let path = checkpoint::save(&out, &mut self.trainer, &self.config, &self.tokenizer_dir, &mut self.state)?;
+        checkpoint::prune(&out, self.plan.recipe.checkpoint.keep, &path)?;
+        Ok(path)
+    }
+
+    fn interrupted(mut self, progress: Progress) -> anyhow::Result<String> {
+        let path = self.save()?;
+        progress.finish("interrupted");
+        let message =
+            format!("interrupted at step {}; {} is written: go on with --resume", self.state.step, path.display());
+        Err(Coded::new(Exit::Interrupted, message))
+    }
+
+    fn plot(&self) -> anyhow::Result<PathBuf> {
+        let records = read_metrics(&self.plan.out.join("metrics.jsonl"))?;
+        let name = self.plan.out.file_name().unwrap_or_default().display().to_string();
+        let chart = loss_chart("Masked-LM loss", &[Run::from_records(name, &records)]);
+        Ok(write_figure(&self.plan.out, "loss", &chart)?.svg)
+    }
+}
+
+fn describe(record: &StepRecord) -> String {
+    let skipped = if record.skipped { " SKIPPED" } else { "" };
+    format!(
+        "loss {:.4}, accuracy {:.1} %, {} tokens/s{skipped}",
+        record.loss,
+        record.accuracy * 100.0,
+        format_count(record.non_padding_tokens_per_second as u64)
+    )
+}
+
+fn batch_flops(config: &ModelConfig, batch: &Batch) -> f64 {
+    let lengths = &batch.sequences.lengths;
+    let encoder: f64 = lengths.iter().map(|length| config.encoder_flops_per_token(*length) * *length as f64).sum();
+    3.0 * (encoder + config.head_flops_per_token() * batch.masked.len() as f64)
+}
+
+/// Takes the run folder for this process.
+fn lock(out: &Path) -> anyhow::Result<File> {
+    let path = out.join(".lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match FileExt::try_lock(&file) {
+        Ok(()) => Ok(file),
+        Err(fs4::TryLockError::WouldBlock) => {
+            Err(Coded::new(Exit::Usage, format!("another process is training in {}", out.display())))
+        }
+        Err(fs4::TryLockError::Error(cause)) => Err(cause).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+fn checkpoint_to_resume(args: &Args) -> anyhow::Result<Option<PathBuf>> {
+    let out = args.out.display();
+    match args.resume.as_deref() {
+        None if checkpoint::list(&args.out)?.is_empty() => Ok(None),
+        None => {
+            Err(Coded::new(Exit::Usage, format!("{out} holds checkpoints: go on with --resume, or name another --out")))
+        }
+        Some("latest") => match checkpoint::latest(&args.out)? {
+            Some(path) => Ok(Some(path)),
+            // So that a scheduler may always pass --resume.
+            None if checkpoint::list(&args.out)?.is_empty() => Ok(None),
+            None => Err(Coded::new(Exit::Data, format!("no checkpoint in {out} is whole"))),
+        },
+        Some(path) => {
+            let path = PathBuf::from(path);
+            checkpoint::verify(&path)?;
+            Ok(Some(path))
+        }
+    }
+}
+
+fn load_trainer(dir: &Path, config: &ModelConfig, recipe: &Recipe, ready: &Ready) -> anyhow::Result<Trainer> {
+    let path = dir.join("model.safetensors");
+    let bytes = read(&path)?;
+    let load = || -> anaume_core::Result<MaskedLm> {
+        let mut source = WeightFile::new(&bytes, &ready.device)?;
+        let model = MaskedLm::new(&mut source, config, &ready.device)?;
+        source.finish()?;
+        Ok(model)
+    };
+    let model = load().with_context(|| path.display().to_string())?;
+    Ok(Trainer::new(model, AdamW::new(recipe.optim), recipe.train.precision.into())?)
+}
+
+fn resume(dir: &Path, trainer: &mut Trainer, identity: &str) -> anyhow::Result<TrainerState> {
+    let state = checkpoint::load_state(dir)?;
+    if state.identity != identity {
+        let message = format!(
+            "{} belongs to a run with another model, tokenizer, data, seed or [data] section: give what run.json says",
+            dir.display()
+        );
+        bail!(Coded::new(Exit::Usage, message));
+    }
+    checkpoint::restore(dir, trainer, &state)?;
+    eprintln!("resumed     {} at step {}", dir.display(), format_count(state.step));
+    Ok(state)
+}
+
+fn open_logs(out: &Path, manifest: &RunManifest, state: &TrainerState, resumed: bool) -> anyhow::Result<MetricsLog> {
+    let path = out.join("metrics.jsonl");
+    let manifest_path = out.join("run.json");
+    let mut metrics = match resumed {
+        true => {
+            if let Ok(before) = RunManifest::from_json(&String::from_utf8_lossy(&read(&manifest_path)?)) {
+                print_changes(&before.recipe, &manifest.recipe);
+            }
+            MetricsLog::open_at(&path, state.metrics_bytes, state.step)?
+        }
+        false => MetricsLog::create(&path)?,
+    };
+    write_atomic(&manifest_path, manifest.to_json().as_bytes())?;
+    let started_at = host::now_rfc3339();
+    metrics.append(&Record::Start(StartRecord { format_version: FORMAT_VERSION, step: state.step, started_at }))?;
+    Ok(metrics)
+}
+
+fn validation_set(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    loader_config: &LoaderConfig,
+    tokenize: Tokenize,
+) -> anyhow::Result<Vec<Batch>> {
+    if recipe.validation.every_steps == 0 || dataset.manifest.splits.get("test").is_none_or(|test| test.documents == 0)
+    {
+        return Ok(Vec::new());
+    }
+    let rows = recipe.train.micro_batch_rows.min(recipe.validation.max_rows).max(1);
+    validation_batches(dataset.split("test")?, loader_config, tokenize, rows, recipe.validation.max_rows.div_ceil(rows))
+}
+
+/// A document's token ids, without special tokens.
+fn tokenize(tokenizer: Tokenizer) -> Tokenize {
+    Arc::new(move |text| Ok(tokenizer.encode_body(text)?.ids))
+}
+
+fn manifest(plan: &Plan, config: &ModelConfig, dataset: &Dataset, tokenizer_hash: &str) -> anyhow::Result<RunManifest> {
+    Ok(RunManifest {
+        format_version: FORMAT_VERSION,
+        program_version: env!("CARGO_PKG_VERSION").into(),
+        git_commit: option_env!("ANAUME_GIT_COMMIT").map(str::to_owned),
+        command_line: std::env::args().skip(1).collect(),
+        recipe: serde_json::to_value(&plan.recipe)?,
+        seeds: [("train".to_owned(), plan.recipe.train.seed)].into(),
+        data_fingerprint: dataset.manifest.fingerprint.clone(),
+        tokenizer_blake3: tokenizer_hash.to_owned(),
+        model_config: serde_json::to_value(config)?,
+        device: plan.device.clone(),
+        host_cores: std::thread::available_parallelism().map_or(1, usize::from),
+        started_at: host::now_rfc3339(),
+    })
+}
+
+/// What decides which batches a run sees: a resume with another model, tokenizer, data or data setting is refused. Steps,
+/// rates and places may change between sessions; a change is printed.
+fn identity(manifest: &RunManifest) -> String {
+    let mut data = manifest.recipe["data"].clone();
+    data.as_object_mut().and_then(|data| data.remove("num_threads"));
+    let parts = serde_json::json!([
+        data,
+        manifest.seeds,
+        manifest.model_config,
+        manifest.tokenizer_blake3,
+        manifest.data_fingerprint
+    ]);
+    blake3::hash(parts.to_string().as_bytes()).to_hex().to_string()
+}
+
+/// Says which recipe keys differ from those of the run so far.
+fn print_changes(before: &serde_json::Value, now: &serde_json::Value) {
+    for (section, keys) in now.as_object().into_iter().flatten() {
+        for (key, value) in keys.as_object().into_iter().flatten() {
+            let old = &before[section][key];
+            if old != value {
+                eprintln!("changed     {section}.{key}: {old} before, {value} from here on");
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! One AdamW step (Loshchilov and Hutter, arXiv 1711.05101; the arithmetic of PyTorch's `AdamW`) of one parameter, fused and in place.
+
+use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
+
+/// The numbers of one step.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamWStep {
+    /// Learning rate of this step.
+    pub learning_rate: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// Decoupled weight decay, multiplied by the learning rate.
+    pub weight_decay: f32,
+    /// `1 - beta1^step`, steps counted from 1.
+    pub bias_correction1: f32,
+    /// `1 - beta2^step`.
+    pub bias_correction2: f32,
+    /// Factor of the gradient: global-norm clip, loss scale and token count in one.
+    pub gradient_scale: f32,
+}
+
+/// The new parameter and moments `[n]`, given the old ones and the gradient. No autodiff.
+pub fn adamw(
+    parameter: Tensor<1>,
+    gradient: Tensor<1>,
+    moments: [Tensor<1>; 2],
+    step: AdamWStep,
+) -> (Tensor<1>, [Tensor<1>; 2]) {
+    let [first, second] = moments.map(Tensor::into_dispatch);
+    let (parameter, first, second) =
+        Dispatch::adamw(parameter.into_dispatch(), gradient.into_dispatch(), first, second, step);
+    (Tensor::from_dispatch(parameter), [first, second].map(Tensor::from_dispatch))
+}
+
+/// [`adamw`] composed of tensor operations.
+pub fn adamw_reference(
+    parameter: Tensor<1>,
+    gradient: Tensor<1>,
+    [first, second]: [Tensor<1>; 2],
+    step: AdamWStep,
+) -> (Tensor<1>, [Tensor<1>; 2]) {
+    let gradient = gradient * step.gradient_scale;
+    let first = first * step.beta1 + gradient.clone() * (1.0 - step.beta1);
+    let second = second * step.beta2 + gradient.square() * (1.0 - step.beta2);
+    let denominator = (second.clone() / step.bias_correction2).sqrt() + step.epsilon;
+    let decayed = parameter * (1.0 - step.learning_rate * step.weight_decay);
+    let update = first.clone() / denominator * (step.learning_rate / step.bias_correction1);
+    (decayed - update, [first, second])
+}
+
+/// The backend's side of [`adamw`].
+#[backend_extension(Cube: cfg(feature = "wgpu"), Flex: cfg(feature = "flex"))]
+pub trait AdamWOps: Backend {
+    /// See [`adamw`]; returns the parameter, the first and the second moment.
+    fn adamw(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+#[cfg(feature = "flex")]
+impl AdamWOps for burn::backend::Flex {
+    fn adamw(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        use crate::cpu;
+        use rayon::prelude::*;
+        /// Values a task takes at once.
+        const CHUNK: usize = 1 << 14;
+        let [mut parameter, gradient, mut first, mut second] =
+            [parameter, gradient, first, second].map(cpu::contiguous);
+        let decay = 1.0 - step.learning_rate * step.weight_decay;
+        let rate = step.learning_rate / step.bias_correction1;
+        let inverse_correction2 = 1.0 / step.bias_correction2;
+        cpu::values_mut(&mut parameter)
+            .par_chunks_mut(CHUNK)
+            .zip(cpu::values(&gradient).par_chunks(CHUNK))
+            .zip(cpu::values_mut(&mut first).par_chunks_mut(CHUNK))
+            .zip(cpu::values_mut(&mut second).par_chunks_mut(CHUNK))
+            .for_each(|(((p, g), m), v)| {
+                cpu::vectorised(|| {
+                    for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+                        let g = g * step.gradient_scale;
+                        *m = *m * step.beta1 + g * (1.0 - step.beta1);
+                        *v = *v * step.beta2 + g * g * (1.0 - step.beta2);
+                        let denominator = (*v * inverse_correction2).sqrt() + step.epsilon;
+                        *p = *p * decay - rate * *m / denominator;
+                    }
+                });
+            });
+        (parameter, first, second)
+    }
+}
+
+#[cfg(feature = "wgpu")]
+mod kernel {
+    use super::*;
+    use crate::gpu;
+    use burn_cubecl::CubeBackend;
+    use cubecl::prelude::*;
+
+    #[cube(launch)]
+    #[expect(clippy::too_many_arguments, reason = "a kernel takes its numbers one by one")]
+    fn update(
+        parameter: &mut [f32],
+        gradient: &[f32],
+        first: &mut [f32],
+        second: &mut [f32],
+        gradient_scale: f32,
+        beta1: f32,
+        beta2: f32,
+        inverse_correction2: f32,
+        epsilon: f32,
+        decay: f32,
+        rate: f32,
+    ) {
+        if ABSOLUTE_POS >= parameter.len() {
+            terminate!();
+        }
+        let g = gradient[ABSOLUTE_POS] * gradient_scale;
+        let m = first[ABSOLUTE_POS] * beta1 + g * (1.0 - beta1);
+        let v = second[ABSOLUTE_POS] * beta2 + g * g * (1.0 - beta2);
+        first[ABSOLUTE_POS] = m;
+        second[ABSOLUTE_POS] = v;
+        let denominator = (v * inverse_correction2).sqrt() + epsilon;
+        parameter[ABSOLUTE_POS] = parameter[ABSOLUTE_POS] * decay - rate * m / denominator;
+    }
+
+    impl AdamWOps for CubeBackend {
+        fn adamw(
+            parameter: FloatTensor<Self>,
+            gradient: FloatTensor<Self>,
+            first: FloatTensor<Self>,
+            second: FloatTensor<Self>,
+            step: AdamWStep,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+            let gradient = gpu::contiguous(gradient);
+            let [parameter, first, second] = [parameter, first, second].map(gpu::exclusive);
+            let [n] = parameter.shape().dims();
+            let (count, dim) = gpu::one_unit_per(n);
+            update::launch(
+                &parameter.client.clone(),
+                count,
+                dim,
+                parameter.clone().into_buffer_arg(),
+                gradient.into_buffer_arg(),
+                first.clone().into_buffer_arg(),
+                second.clone().into_buffer_arg(),
+                step.gradient_scale,
+                step.beta1,
+                step.beta2,
+                1.0 / step.bias_correction2,
+                step.epsilon,
+                1.0 - step.learning_rate * step.weight_decay,
+                step.learning_rate / step.bias_correction1,
+            );
+            (parameter, first, second)
+        }
+    }
+}

@@ -1,0 +1,684 @@
+//! Attention over packed sequences with an optional sliding window, forward and backward, without a score matrix in memory
+//! (FlashAttention, Dao et al., arXiv 2205.14135; local attention of ModernBERT, Warner et al., arXiv 2412.13663).
+//!
+//! A token attends to the tokens of its own sequence at most `window` positions away. `bounds` names each token's sequence as
+//! `[2, t]` integers: its first token and the one after its last.
+
+use burn::backend::autodiff::{
+    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    grads::Gradients,
+    ops::{Backward, Ops, OpsKind, unary},
+};
+use burn::backend::{
+    Autodiff, Backend, Dispatch, TensorMetadata, backend_extension,
+    tensor::{FloatTensor, IntTensor},
+};
+use burn::tensor::{Int, Tensor};
+
+/// `window` of a global layer: every token of the sequence.
+pub const GLOBAL: usize = i32::MAX as usize / 2;
+
+/// Softmax attention of each head, scaled by `1 / sqrt(k)`: `[t, 3 h k]` (query | key | value, rotated already) to `[t, h k]`.
+/// Differentiable in `qkv`.
+pub fn attention(qkv_t3d: Tensor<2>, bounds_2t: Tensor<2, Int>, num_heads: usize, window: usize) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::packed_attention(
+        qkv_t3d.into_dispatch(),
+        bounds_2t.into_dispatch(),
+        num_heads,
+        window,
+    ))
+}
+
+/// [`attention`] composed of tensor operations, with the whole `[h, t, t]` score matrix.
+pub fn attention_reference(
+    qkv_t3d: Tensor<2>,
+    bounds_2t: Tensor<2, Int>,
+    num_heads: usize,
+    window: usize,
+) -> Tensor<2> {
+    let [t, width] = qkv_t3d.dims();
+    let head_size = width / 3 / num_heads;
+    let qkv: Tensor<4> = qkv_t3d.reshape([t, 3, num_heads, head_size]).permute([1, 2, 0, 3]);
+    let part = |index| qkv.clone().narrow(0, index, 1).squeeze_dim::<3>(0);
+    let scores_htt = part(0).matmul(part(1).transpose()) / (head_size as f64).sqrt();
+    let [starts, _] = bounds_2t.clone().chunk(2, 0).try_into().expect("bounds have two rows");
+    let position = Tensor::<1, Int>::arange(0..t as i64, &bounds_2t.device()).unsqueeze_dim::<2>(0);
+    let other_sequence = starts.clone().transpose().not_equal(starts);
+    let too_far = (position.clone().transpose() - position).abs().greater_elem(window as i64);
+    let masked = other_sequence.bool_or(too_far).unsqueeze_dim::<3>(0).expand([num_heads, t, t]);
+    let probabilities_htt = burn::tensor::activation::softmax(scores_htt.mask_fill(masked, -1e30), 2);
+    probabilities_htt.matmul(part(2)).permute([1, 0, 2]).reshape([t, width / 3])
+}
+
+/// The backend's side of [`attention`].
+#[backend_extension(Autodiff, Cube: cfg(feature = "wgpu"), Flex: cfg(feature = "flex"))]
+pub trait AttentionOps: Backend {
+    /// See [`attention`].
+    fn packed_attention(
+        qkv_t3d: FloatTensor<Self>,
+        bounds_2t: IntTensor<Self>,
+        num_heads: usize,
+        window: usize,
+    ) -> FloatTensor<Self>;
+    /// The output `[t, d]` and the logarithm of each softmax's denominator `[t, h]`, which the backward pass needs.
+    fn packed_attention_forward(
+        qkv_t3d: FloatTensor<Self>,
+        bounds_2t: IntTensor<Self>,
+        num_heads: usize,
+        window: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    /// The gradient `[t, 3 d]` of `qkv`, given what the forward pass returned and the gradient `[t, d]` of its output.
+    fn packed_attention_backward(
+        qkv_t3d: FloatTensor<Self>,
+        bounds_2t: IntTensor<Self>,
+        output_td: FloatTensor<Self>,
+        log_sum_th: FloatTensor<Self>,
+        grad_td: FloatTensor<Self>,
+        num_heads: usize,
+        window: usize,
+    ) -> FloatTensor<Self>;
+}
+
+impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
+    fn packed_attention(
+        qkv_t3d: FloatTensor<Self>,
+        bounds_2t: IntTensor<Self>,
+        num_heads: usize,
+        window: usize,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Attention;
+        impl<B: AttentionOps> Backward<B, 1> for Attention {
+            type State = (FloatTensor<B>, IntTensor<B>, FloatTensor<B>, FloatTensor<B>, usize, usize);
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let (qkv_t3d, bounds_2t, output_td, log_sum_th, num_heads, window) = ops.state;
+                unary::<B, _>(ops.parents, ops.node, grads, |grad_td| {
+                    B::packed_attention_backward(qkv_t3d, bounds_2t, output_td, log_sum_th, grad_td, num_heads, window)
+                });
+            }
+        }
+        let (qkv_t3d, node) = qkv_t3d.into_parts();
+        match Attention.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let (output_td, log_sum_th) =
+                    B::packed_attention_forward(qkv_t3d.clone(), bounds_2t.clone(), num_heads, window);
+                let state = (qkv_t3d, bounds_2t, output_td.clone(), log_sum_th, num_heads, window);
+                prep.finish(state, output_td)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::packed_attention(qkv_t3d, bounds_2t, num_heads, window)),
+        }
+    }
+
+    fn packed_attention_forward(
+        _: FloatTensor<Self>,
+        _: IntTensor<Self>,
+        _: usize,
+        _: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        unreachable!("only the inner backend splits attention into passes")
+    }
+
+    fn packed_attention_backward(
+        _: FloatTensor<Self>,
+        _: IntTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: usize,
+        _: usize,
+    ) -> FloatTensor<Self> {
+        unreachable!("attention has no second derivative here")
+    }
+}
+
+#[cfg(feature = "flex")]
+mod twin {
+    use super::*;
+    use crate::cpu;
+    use burn::backend::Flex;
+    use rayon::prelude::*;
+    use std::ops::Range;
+
+    /// Queries taken together: the keys of a window of 128 are then used by 64 queries before they leave the cache.
+    const QUERIES_PER_BLOCK: usize = 64;
+
+    /// The matrix that the heads of one call share: row stride and pointer to a head's columns. Tasks write disjoint parts.
+    #[derive(Clone, Copy)]
+    struct Matrix {
+        start: *mut f32,
+        stride: usize,
+    }
+    // SAFETY: a task touches the rows of its sequence and the columns of its head only.
+    unsafe impl Send for Matrix {}
+    unsafe impl Sync for Matrix {}
+
+    impl Matrix {
+        fn of(values: &[f32], stride: usize) -> Self {
+            Self { start: values.as_ptr().cast_mut(), stride }
+        }
+        fn at(self, row: usize, column: usize) -> Self {
+            // SAFETY: callers stay inside the tensor that the matrix was made of.
+            Self { start: unsafe { self.start.add(row * self.stride + column) }, stride: self.stride }
+        }
+    }
+
+    /// `out (+)= scale * a b`, with `a` and `b` given as (matrix, transposed).
+    fn matmul(out: Matrix, add: bool, a: (Matrix, bool), b: (Matrix, bool), [m, k, n]: [usize; 3], scale: f32) {
+        let strides = |(matrix, transposed): (Matrix, bool)| match transposed {
+            false => (1, matrix.stride as isize),
+            true => (matrix.stride as isize, 1),
+        };
+        let ((a_column, a_row), (b_column, b_row)) = (strides(a), strides(b));
+        // SAFETY: the blocks lie inside their tensors, and no other task writes `out`.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                out.start,
+                1,
+                out.stride as isize,
+                add,
+                a.0.start,
+                a_column,
+                a_row,
+                b.0.start,
+                b_column,
+                b_row,
+                1.0,
+                scale,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+    }
+
+    /// One head of one sequence: all that a task works on.
+    struct Task {
+        tokens: Range<usize>,
+        head: usize,
+    }
+
+    /// A block of queries and the keys that any of them sees.
+    struct Block {
+        queries: Range<usize>,
+        keys: Range<usize>,
+    }
+
+    impl Block {
+        /// The keys of one query, as a range of columns of the block's score matrix.
+        fn columns(&self, query: usize, window: usize) -> Range<usize> {
+            let first = query.saturating_sub(window).max(self.keys.start);
+            let last = (query + window + 1).min(self.keys.end);
+            first - self.keys.start..last - self.keys.start
+        }
+    }
+
+    fn tasks(bounds: &[i32], num_heads: usize) -> Vec<Task> {
+        let ends = &bounds[bounds.len() / 2..];
+        let mut sequences = Vec::new();
+        let mut start = 0;
+        while start < ends.len() {
+            let end = ends[start] as usize;
+            sequences.push(start..end);
+            start = end;
+        }
+        let of_sequence = |tokens: Range<usize>| (0..num_heads).map(move |head| Task { tokens: tokens.clone(), head });
+        sequences.into_iter().flat_map(of_sequence).collect()
+    }
+
+    fn blocks(tokens: &Range<usize>, window: usize) -> impl Iterator<Item = Block> {
+        let tokens = tokens.clone();
+        tokens.clone().step_by(QUERIES_PER_BLOCK).map(move |first| {
+            let queries = first..(first + QUERIES_PER_BLOCK).min(tokens.end);
+            let keys = first.saturating_sub(window).max(tokens.start)..(queries.end + window).min(tokens.end);
+            Block { queries, keys }
+        })
+    }
+
+    /// Columns of the query, key and value of a head in `[t, 3 d]`.
+    fn qkv_columns(head: usize, head_size: usize, d: usize) -> [usize; 3] {
+        [0, d, 2 * d].map(|part| part + head * head_size)
+    }
+
+    fn scores(scratch: &mut Vec<f32>, qkv: Matrix, block: &Block, columns: [usize; 3], head_size: usize) -> Matrix {
+        let (m, n) = (block.queries.len(), block.keys.len());
+        scratch.resize(m * n, 0.0);
+        let out = Matrix::of(scratch, n);
+        let (q, k) = (qkv.at(block.queries.start, columns[0]), qkv.at(block.keys.start, columns[1]));
+        matmul(out, false, (q, false), (k, true), [m, head_size, n], 1.0 / (head_size as f32).sqrt());
+        out
+    }
+
+    /// Turns a row of scores into probabilities times their sum; returns the maximum and the sum.
+    #[inline(always)]
+    fn exponentials(row: &mut [f32], columns: Range<usize>) -> (f32, f32) {
+        row[..columns.start].fill(0.0);
+        row[columns.end..].fill(0.0);
+        let row = &mut row[columns];
+        let maximum = cpu::lanes(row, f32::NEG_INFINITY, f32::max);
+        row.iter_mut().for_each(|x| *x = cpu::exp(*x - maximum));
+        (maximum, cpu::lanes(row, 0.0, |a, b| a + b))
+    }
+
+    fn forward(task: &Task, qkv: Matrix, out: Matrix, log_sum: Matrix, window: usize, head_size: usize) {
+        let columns = qkv_columns(task.head, head_size, out.stride);
+        let mut scratch = Vec::new();
+        for block in blocks(&task.tokens, window) {
+            let (m, n) = (block.queries.len(), block.keys.len());
+            let scores = scores(&mut scratch, qkv, &block, columns, head_size);
+            let mut inverse_sums = [0.0; QUERIES_PER_BLOCK];
+            cpu::vectorised(|| {
+                for (index, row) in scratch.chunks_exact_mut(n).enumerate() {
+                    let query = block.queries.start + index;
+                    let (maximum, sum) = exponentials(row, block.columns(query, window));
+                    inverse_sums[index] = 1.0 / sum;
+                    // SAFETY: this task's token and head.
+                    unsafe { *log_sum.at(query, task.head).start = maximum + sum.ln() };
+                }
+            });
+            let target = out.at(block.queries.start, task.head * head_size);
+            let v = qkv.at(block.keys.start, columns[2]);
+            matmul(target, false, (scores, false), (v, false), [m, n, head_size], 1.0);
+            for (index, inverse) in inverse_sums[..m].iter().enumerate() {
+                // SAFETY: this task's rows and columns.
+                let row = unsafe { std::slice::from_raw_parts_mut(target.at(index, 0).start, head_size) };
+                row.iter_mut().for_each(|x| *x *= inverse);
+            }
+        }
+    }
+
+    /// The tensors of a backward pass.
+    struct BackwardPass {
+        qkv: Matrix,
+        out: Matrix,
+        log_sum: Matrix,
+        grad: Matrix,
+        d_qkv: Matrix,
+        window: usize,
+        head_size: usize,
+    }
+
+    impl BackwardPass {
+        fn run(&self, task: &Task) {
+            let columns = qkv_columns(task.head, self.head_size, self.out.stride);
+            let (mut probabilities, mut d_scores) = (Vec::new(), Vec::new());
+            for block in blocks(&task.tokens, self.window) {
+                let (m, n, k) = (block.queries.len(), block.keys.len(), self.head_size);
+                let p = scores(&mut probabilities, self.qkv, &block, columns, k);
+                d_scores.resize(m * n, 0.0);
+                let ds = Matrix::of(&d_scores, n);
+                let grad = self.grad.at(block.queries.start, task.head * k);
+                let [q, key, v] = [0, 1, 2].map(|part| {
+                    let row = if part == 0 { block.queries.start } else { block.keys.start };
+                    (self.qkv.at(row, columns[part]), self.d_qkv.at(row, columns[part]))
+                });
+                matmul(ds, false, (grad, false), (v.0, true), [m, k, n], 1.0);
+                self.softmax_backward(task, &block, &mut probabilities, &mut d_scores);
+                matmul(v.1, true, (p, true), (grad, false), [n, m, k], 1.0);
+                matmul(q.1, false, (ds, false), (key.0, false), [m, n, k], 1.0);
+                matmul(key.1, true, (ds, true), (q.0, false), [n, m, k], 1.0);
+            }
+        }
+
+        /// Scores to probabilities, and gradients of probabilities to gradients of unscaled scores.
+        fn softmax_backward(&self, task: &Task, block: &Block, p: &mut [f32], ds: &mut [f32]) {
+            let (n, k) = (block.keys.len(), self.head_size);
+            let scale = 1.0 / (k as f32).sqrt();
+            cpu::vectorised(|| {
+                for (index, (p, ds)) in p.chunks_exact_mut(n).zip(ds.chunks_exact_mut(n)).enumerate() {
+                    let query = block.queries.start + index;
+                    // SAFETY: this task's token and head.
+                    let (log_sum, out, grad) = unsafe {
+                        let row = |matrix: Matrix| std::slice::from_raw_parts(matrix.at(query, task.head * k).start, k);
+                        (*self.log_sum.at(query, task.head).start, row(self.out), row(self.grad))
+                    };
+                    let delta: f32 = out.iter().zip(grad).map(|(out, grad)| out * grad).sum();
+                    let columns = block.columns(query, self.window);
+                    for row in [&mut *p, &mut *ds] {
+                        row[..columns.start].fill(0.0);
+                        row[columns.end..].fill(0.0);
+                    }
+                    for (p, ds) in p[columns.clone()].iter_mut().zip(&mut ds[columns]) {
+                        *p = cpu::exp(*p - log_sum);
+                        *ds = *p * (*ds - delta) * scale;
+                    }
+                }
+            });
+        }
+    }
+
+    impl AttentionOps for Flex {
+        fn packed_attention(
+            qkv_t3d: FloatTensor<Self>,
+            bounds_2t: IntTensor<Self>,
+            num_heads: usize,
+            window: usize,
+        ) -> FloatTensor<Self> {
+            Self::packed_attention_forward(qkv_t3d, bounds_2t, num_heads, window).0
+        }
+
+        fn packed_attention_forward(
+            qkv_t3d: FloatTensor<Self>,
+            bounds_2t: IntTensor<Self>,
+            num_heads: usize,
+            window: usize,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+            let dtype = qkv_t3d.dtype();
+            let qkv_t3d = cpu::contiguous(qkv_t3d);
+            let [t, width] = qkv_t3d.shape().dims();
+            let d = width / 3;
+            let (output_td, log_sum_th) = (vec![0.0; t * d], vec![0.0; t * num_heads]);
+            let qkv = Matrix::of(cpu::values(&qkv_t3d), width);
+            let (out, log_sum) = (Matrix::of(&output_td, d), Matrix::of(&log_sum_th, num_heads));
+            tasks(&cpu::int_values(&bounds_2t), num_heads)
+                .par_iter()
+                .for_each(|task| forward(task, qkv, out, log_sum, window, d / num_heads));
+            (cpu::restore(cpu::tensor(output_td, [t, d]), dtype), cpu::tensor(log_sum_th, [t, num_heads]))
+        }
+
+        fn packed_attention_backward(
+            qkv_t3d: FloatTensor<Self>,
+            bounds_2t: IntTensor<Self>,
+            output_td: FloatTensor<Self>,
+            log_sum_th: FloatTensor<Self>,
+            grad_td: FloatTensor<Self>,
+            num_heads: usize,
+            window: usize,
+        ) -> FloatTensor<Self> {
+            let dtype = qkv_t3d.dtype();
+            let [qkv_t3d, output_td, log_sum_th, grad_td] =
+                [qkv_t3d, output_td, log_sum_th, grad_td].map(cpu::contiguous);
+            let [t, width] = qkv_t3d.shape().dims();
+            let d = width / 3;
+            let d_qkv_t3d = vec![0.0; t * width];
+            let pass = BackwardPass {
+                qkv: Matrix::of(cpu::values(&qkv_t3d), width),
+                out: Matrix::of(cpu::values(&output_td), d),
+                log_sum: Matrix::of(cpu::values(&log_sum_th), num_heads),
+                grad: Matrix::of(cpu::values(&grad_td), d),
+                d_qkv: Matrix::of(&d_qkv_t3d, width),
+                window,
+                head_size: d / num_heads,
+            };
+            tasks(&cpu::int_values(&bounds_2t), num_heads).par_iter().for_each(|task| pass.run(task));
+            cpu::restore(cpu::tensor(d_qkv_t3d, [t, width]), dtype)
+        }
+    }
+}
+
+#[cfg(feature = "wgpu")]
+mod kernel {
+    use super::*;
+    use crate::gpu;
+    use burn::backend::cubecl::dtype_to_elem_type;
+    use burn::tensor::DType;
+    use burn_cubecl::CubeBackend;
+    use cubecl::prelude::*;
+
+    /// The scaled product of two heads' vectors.
+    #[cube]
+    fn dot<F: Float>(a: &[F], a_start: usize, b: &[F], b_start: usize, #[comptime] head_size: usize) -> f32 {
+        let mut sum = 0.0f32;
+        #[unroll]
+        for c in 0..head_size {
+            sum += f32::cast_from(a[a_start + c]) * f32::cast_from(b[b_start + c]);
+        }
+        sum
+    }
+
+    /// The tokens that `token` sees, from the first to before the last.
+    #[cube]
+    fn visible(bounds_2t: &[i32], token: usize, t: usize, window: usize) -> (usize, usize) {
+        let start = usize::cast_from(bounds_2t[token]);
+        let end = usize::cast_from(bounds_2t[t + token]);
+        let first = if token > start + window { token - window } else { start };
+        (first, min(token + window + 1, end))
+    }
+
+    /// One unit per token and head, neighbouring units on neighbouring tokens: they read the same keys.
+    #[cube(launch)]
+    fn forward<F: Float>(
+        qkv_t3d: &[F],
+        bounds_2t: &[i32],
+        output_td: &mut [F],
+        log_sum_th: &mut [f32],
+        t: usize,
+        window: usize,
+        #[comptime] num_heads: usize,
+        #[comptime] head_size: usize,
+        #[define(F)] _dtype: ElemType,
+    ) {
+        if ABSOLUTE_POS >= t * num_heads {
+            terminate!();
+        }
+        let token = ABSOLUTE_POS % t;
+        let head = ABSOLUTE_POS / t;
+        let d = comptime!(num_heads * head_size);
+        let query = token * 3 * d + head * head_size;
+        let scale = 1.0 / f32::cast_from(head_size).sqrt();
+        let mut sum = Array::<f32>::new(head_size);
+        #[unroll]
+        for c in 0..head_size {
+            sum[c] = 0.0f32;
+        }
+        let mut maximum = f32::new(-1.0e30);
+        let mut denominator = 0.0f32;
+        let (first, last) = visible(bounds_2t, token, t, window);
+        for other in first..last {
+            let key = other * 3 * d + d + head * head_size;
+            let score = dot::<F>(qkv_t3d, query, qkv_t3d, key, head_size) * scale;
+            let higher = max(maximum, score);
+            let correction = (maximum - higher).exp();
+            let p = (score - higher).exp();
+            denominator = denominator * correction + p;
+            maximum = higher;
+            #[unroll]
+            for c in 0..head_size {
+                sum[c] = sum[c] * correction + p * f32::cast_from(qkv_t3d[key + d + c]);
+            }
+        }
+        #[unroll]
+        for c in 0..head_size {
+            output_td[token * d + head * head_size + c] = F::cast_from(sum[c] / denominator);
+        }
+        log_sum_th[token * num_heads + head] = maximum + denominator.ln();
+    }
+
+    /// The gradient of a query, and the sum over its row that the keys' gradients need.
+    #[cube(launch)]
+    fn backward_query<F: Float>(
+        qkv_t3d: &[F],
+        bounds_2t: &[i32],
+        output_td: &[F],
+        log_sum_th: &[f32],
+        grad_td: &[F],
+        d_qkv_t3d: &mut [F],
+        delta_th: &mut [f32],
+        t: usize,
+        window: usize,
+        #[comptime] num_heads: usize,
+        #[comptime] head_size: usize,
+        #[define(F)] _dtype: ElemType,
+    ) {
+        if ABSOLUTE_POS >= t * num_heads {
+            terminate!();
+        }
+        let token = ABSOLUTE_POS % t;
+        let head = ABSOLUTE_POS / t;
+        let d = comptime!(num_heads * head_size);
+        let query = token * 3 * d + head * head_size;
+        let own = token * d + head * head_size;
+        let scale = 1.0 / f32::cast_from(head_size).sqrt();
+        let log_sum = log_sum_th[token * num_heads + head];
+        let delta = dot::<F>(grad_td, own, output_td, own, head_size);
+        delta_th[token * num_heads + head] = delta;
+        let mut sum = Array::<f32>::new(head_size);
+        #[unroll]
+        for c in 0..head_size {
+            sum[c] = 0.0f32;
+        }
+        let (first, last) = visible(bounds_2t, token, t, window);
+        for other in first..last {
+            let key = other * 3 * d + d + head * head_size;
+            let p = (dot::<F>(qkv_t3d, query, qkv_t3d, key, head_size) * scale - log_sum).exp();
+            let d_p = dot::<F>(grad_td, own, qkv_t3d, key + d, head_size);
+            let d_score = p * (d_p - delta) * scale;
+            #[unroll]
+            for c in 0..head_size {
+                sum[c] += d_score * f32::cast_from(qkv_t3d[key + c]);
+            }
+        }
+        #[unroll]
+        for c in 0..head_size {
+            d_qkv_t3d[query + c] = F::cast_from(sum[c]);
+        }
+    }
+
+    /// The gradients of a key and its value: who sees whom is symmetric.
+    #[cube(launch)]
+    fn backward_key_value<F: Float>(
+        qkv_t3d: &[F],
+        bounds_2t: &[i32],
+        log_sum_th: &[f32],
+        delta_th: &[f32],
+        grad_td: &[F],
+        d_qkv_t3d: &mut [F],
+        t: usize,
+        window: usize,
+        #[comptime] num_heads: usize,
+        #[comptime] head_size: usize,
+        #[define(F)] _dtype: ElemType,
+    ) {
+        if ABSOLUTE_POS >= t * num_heads {
+            terminate!();
+        }
+        let token = ABSOLUTE_POS % t;
+        let head = ABSOLUTE_POS / t;
+        let d = comptime!(num_heads * head_size);
+        let key = token * 3 * d + d + head * head_size;
+        let scale = 1.0 / f32::cast_from(head_size).sqrt();
+        let mut d_key = Array::<f32>::new(head_size);
+        let mut d_value = Array::<f32>::new(head_size);
+        #[unroll]
+        for c in 0..head_size {
+            d_key[c] = 0.0f32;
+            d_value[c] = 0.0f32;
+        }
+        let (first, last) = visible(bounds_2t, token, t, window);
+        for other in first..last {
+            let query = other * 3 * d + head * head_size;
+            let row = other * d + head * head_size;
+            let score = dot::<F>(qkv_t3d, query, qkv_t3d, key, head_size) * scale;
+            let p = (score - log_sum_th[other * num_heads + head]).exp();
+            let d_p = dot::<F>(grad_td, row, qkv_t3d, key + d, head_size);
+            let d_score = p * (d_p - delta_th[other * num_heads + head]) * scale;
+            #[unroll]
+            for c in 0..head_size {
+                d_key[c] += d_score * f32::cast_from(qkv_t3d[query + c]);
+                d_value[c] += p * f32::cast_from(grad_td[row + c]);
+            }
+        }
+        #[unroll]
+        for c in 0..head_size {
+            d_qkv_t3d[key + c] = F::cast_from(d_key[c]);
+            d_qkv_t3d[key + d + c] = F::cast_from(d_value[c]);
+        }
+    }
+
+    impl AttentionOps for CubeBackend {
+        fn packed_attention(
+            qkv_t3d: FloatTensor<Self>,
+            bounds_2t: IntTensor<Self>,
+            num_heads: usize,
+            window: usize,
+        ) -> FloatTensor<Self> {
+            Self::packed_attention_forward(qkv_t3d, bounds_2t, num_heads, window).0
+        }
+
+        fn packed_attention_forward(
+            qkv_t3d: FloatTensor<Self>,
+            bounds_2t: IntTensor<Self>,
+            num_heads: usize,
+            window: usize,
+        ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+            let (qkv_t3d, bounds_2t) = (gpu::contiguous(qkv_t3d), gpu::contiguous(bounds_2t));
+            let [t, width] = qkv_t3d.shape().dims();
+            let d = width / 3;
+            let output_td = gpu::empty(&qkv_t3d, [t, d], qkv_t3d.dtype);
+            let log_sum_th = gpu::empty(&qkv_t3d, [t, num_heads], DType::F32);
+            let (count, dim) = gpu::one_unit_per(t * num_heads);
+            let (client, dtype) = (qkv_t3d.client.clone(), dtype_to_elem_type(qkv_t3d.dtype));
+            forward::launch(
+                &client,
+                count,
+                dim,
+                qkv_t3d.into_buffer_arg(),
+                bounds_2t.into_buffer_arg(),
+                output_td.clone().into_buffer_arg(),
+                log_sum_th.clone().into_buffer_arg(),
+                t,
+                window,
+                num_heads,
+                d / num_heads,
+                dtype,
+            );
+            (output_td, log_sum_th)
+        }
+
+        fn packed_attention_backward(
+            qkv_t3d: FloatTensor<Self>,
+            bounds_2t: IntTensor<Self>,
+            output_td: FloatTensor<Self>,
+            log_sum_th: FloatTensor<Self>,
+            grad_td: FloatTensor<Self>,
+            num_heads: usize,
+            window: usize,
+        ) -> FloatTensor<Self> {
+            let [qkv_t3d, bounds_2t, output_td, log_sum_th, grad_td] =
+                [qkv_t3d, bounds_2t, output_td, log_sum_th, grad_td].map(gpu::contiguous);
+            let [t, width] = qkv_t3d.shape().dims();
+            let d = width / 3;
+            let d_qkv_t3d = gpu::empty(&qkv_t3d, [t, width], qkv_t3d.dtype);
+            let delta_th = gpu::empty(&qkv_t3d, [t, num_heads], DType::F32);
+            let (count, dim) = gpu::one_unit_per(t * num_heads);
+            let (client, dtype) = (qkv_t3d.client.clone(), dtype_to_elem_type(qkv_t3d.dtype));
+            backward_query::launch(
+                &client,
+                count.clone(),
+                dim,
+                qkv_t3d.clone().into_buffer_arg(),
+                bounds_2t.clone().into_buffer_arg(),
+                output_td.into_buffer_arg(),
+                log_sum_th.clone().into_buffer_arg(),
+                grad_td.clone().into_buffer_arg(),
+                d_qkv_t3d.clone().into_buffer_arg(),
+                delta_th.clone().into_buffer_arg(),
+                t,
+                window,
+                num_heads,
+                d / num_heads,
+                dtype,
+            );
+            backward_key_value::launch(
+                &client,
+                count,
+                dim,
+                qkv_t3d.into_buffer_arg(),
+                bounds_2t.into_buffer_arg(),
+                log_sum_th.into_buffer_arg(),
+                delta_th.into_buffer_arg(),
+                grad_td.into_buffer_arg(),
+                d_qkv_t3d.clone().into_buffer_arg(),
+                t,
+                window,
+                num_heads,
+                d / num_heads,
+                dtype,
+            );
+            d_qkv_t3d
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The kernels of Anaume, one file each.
+//!
+//! A file holds the operation's trait with its autodiff rule, the CPU twin (plain loops on flex), the GPU kernel (CubeCL, which
+//! gives WGSL, SPIR-V, MSL, CUDA and HIP) and `…_reference`, the same thing composed of tensor operations.
+//! Tests hold the three against each other, forward and gradients.
+//!
+//! Legend of the shape suffixes: `t` tokens of all packed sequences, `d` hidden size, `i` intermediate size, `m` masked tokens,
+//! `v` vocabulary, `h` heads, `k` head size.
+
+pub mod adamw;
+pub mod attention;
+pub mod cross_entropy;
+pub mod geglu;
+pub mod layer_norm;
+pub mod rope;
+
+#[cfg(feature = "flex")]
+mod cpu;
+#[cfg(feature = "wgpu")]
+mod gpu;

@@ -1,0 +1,16 @@
+//! All tests in one binary: linking a tensor library once is slow enough.
+
+mod batch;
+mod boundary;
+mod cli;
+mod gradients;
+mod invariance;
+mod masking;
+mod model;
+mod plot;
+mod report;
+mod shaders;
+mod teeth;
+mod tokenizer;
+mod training;
+mod weights;

@@ -1,0 +1,320 @@
+//! The commands as a user types them: answers, files, exit codes, messages.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The binary that was built beside these tests.
+fn binary() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.parent().unwrap().parent().unwrap().join("anaume");
+    assert!(path.exists(), "{} is missing: build it with cargo build --release", path.display());
+    path
+}
+
+fn anaume(arguments: &[&str]) -> Output {
+    let output = Command::new(binary()).args(arguments).env("CI", "1").output().unwrap();
+    Output { ..output }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs a command that must succeed; its standard output.
+fn succeed(arguments: &[&str]) -> String {
+    let output = anaume(arguments);
+    assert!(output.status.success(), "anaume {arguments:?}: {}\n{}", output.status, text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Runs a command that must fail with this exit code; its standard error.
+fn fail(exit: i32, arguments: &[&str]) -> String {
+    let output = anaume(arguments);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(exit), "anaume {arguments:?}: {error}");
+    error
+}
+
+fn path(dir: &Path, name: &str) -> String {
+    dir.join(name).display().to_string()
+}
+
+/// A folder with a tokenizer, data and a tiny model, made once by the commands themselves.
+fn workshop() -> &'static Path {
+    static WORKSHOP: OnceLock<tempfile::TempDir> = OnceLock::new();
+    WORKSHOP
+        .get_or_init(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let at = |name| path(dir.path(), name);
+            let corpus = path(Path::new(env!("CARGO_MANIFEST_DIR")), "../public/corpus/food.jsonl");
+            succeed(&["tokenizer", "train", &corpus, "--vocab-size", "1000", "--out", &at("tokenizer")]);
+            succeed(&["data", "prepare", &corpus, "--test-documents", "3", "--out", &at("data")]);
+            succeed(&["model", "init", "--preset", "tiny", "--tokenizer", &at("tokenizer"), "--out", &at("model")]);
+            dir
+        })
+        .path()
+}
+
+/// `anaume pretrain` of the workshop's model into `run`, with more arguments.
+fn pretrain(run: &Path, more: &[&str]) -> Vec<String> {
+    let at = |name| path(workshop(), name);
+    let fixed = ["pretrain", "--recipe", "tiny", "--device", "cpu", "--data", &at("data"), "--model", &at("model")];
+    let run = run.display().to_string();
+    fixed.iter().chain(&["--out", &run]).chain(more).map(|argument| (*argument).to_owned()).collect()
+}
+
+fn run_pretrain(run: &Path, more: &[&str]) -> String {
+    let arguments = pretrain(run, more);
+    succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// What a run is: its final parameters and the losses of all steps.
+fn outcome(run: &Path, stdout: &str) -> (String, Vec<(u64, f64)>) {
+    let hash = stdout.lines().last().unwrap().strip_prefix("parameters blake3 ").unwrap().to_owned();
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let records = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let losses = records
+        .filter(|record| record["event"] == "step")
+        .map(|record| (record["step"].as_u64().unwrap(), record["loss"].as_f64().unwrap()))
+        .collect();
+    (hash, losses)
+}
+
+#[test]
+fn a_run_resumed_twice_equals_a_straight_run() {
+    let dir = tempfile::tempdir().unwrap();
+    // Few documents and many steps: the run crosses epoch borders.
+    let straight_run = dir.path().join("straight");
+    let straight = outcome(&straight_run, &run_pretrain(&straight_run, &[]));
+    assert_eq!(straight.1.len(), 40);
+    let resumed_run = dir.path().join("resumed");
+    run_pretrain(&resumed_run, &["--stop-after", "17"]);
+    run_pretrain(&resumed_run, &["--stop-after", "29", "--resume", "--set", "data.num_threads=2"]);
+    let resumed = outcome(&resumed_run, &run_pretrain(&resumed_run, &["--resume"]));
+    assert_eq!(straight, resumed);
+    let metrics = std::fs::read_to_string(straight_run.join("metrics.jsonl")).unwrap();
+    assert!(metrics.contains("\"epoch\":1"), "the run stays inside an epoch");
+    let state = |run: &Path| std::fs::read(run.join("step-00000040/optimizer.safetensors")).unwrap();
+    assert_eq!(state(&straight_run), state(&resumed_run));
+}
+
+#[test]
+fn a_signal_leaves_a_checkpoint_and_exit_code_75() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    for signal in ["TERM", "INT", "USR1"] {
+        let arguments = pretrain(&run, &["--resume", "--set", "train.max_steps=100000"]);
+        let child =
+            Command::new(binary()).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let before = checkpoints(&run);
+        wait_for(|| {
+            std::fs::read_to_string(run.join("metrics.jsonl")).is_ok_and(|log| log.lines().count() > 12 * (before + 1))
+        });
+        Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(75), "{signal}: {error}");
+        assert!(error.contains("interrupted at step") && error.contains("--resume"), "{error}");
+        assert!(checkpoints(&run) > 0);
+    }
+}
+
+fn checkpoints(run: &Path) -> usize {
+    let entries = std::fs::read_dir(run).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("step-")).count()
+}
+
+fn wait_for(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(120), "nothing happened for two minutes");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    run_pretrain(&run, &["--stop-after", "20"]);
+    let newest = run.join("step-00000020/model.safetensors");
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let arguments = pretrain(&run, &["--resume"]);
+    let output = anaume(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let error = text(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    assert!(
+        error.contains("step-00000020") && error.contains("passed over") && error.contains("at step 10"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_diverged_run_stops_with_exit_code_4_and_names_documents() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let huge = ["--set", "optim.lr=1e30", "--set", "schedule.warmup_steps=0"];
+    let arguments = pretrain(&run, &huge);
+    let error = fail(4, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(error.contains("Documents of the batch: food"), "{error}");
+    let skipping = dir.path().join("skipping");
+    let arguments = [&huge[..], &["--on-nonfinite", "skip", "--stop-after", "4"]].concat();
+    run_pretrain(&skipping, &arguments);
+    assert!(std::fs::read_to_string(skipping.join("metrics.jsonl")).unwrap().contains("\"skipped\":true"));
+}
+
+#[test]
+fn a_run_folder_in_use_or_finished_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    run_pretrain(&run, &["--stop-after", "2"]);
+    let arguments = pretrain(&run, &[]);
+    let error = fail(2, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(error.contains("--resume"), "{error}");
+    let arguments = pretrain(&run, &["--resume", "--set", "train.seed=7"]);
+    let error = fail(2, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(error.contains("another model, tokenizer, data, seed"), "{error}");
+}
+
+#[test]
+fn a_recipe_with_an_unknown_key_names_the_nearest() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = pretrain(&dir.path().join("run"), &["--set", "train.max_step=3", "--dry-run"]);
+    let error = fail(2, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(error.contains("`max_step`") && error.contains("did you mean `max_steps`"), "{error}");
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let plan: Value = serde_json::from_str(&run_pretrain(&run, &["--dry-run", "--json"])).unwrap();
+    assert_eq!(plan["recipe"]["train"]["max_steps"], 40);
+    assert_eq!(plan["tokens_per_step"], 8 * 64);
+    assert!(plan["memory_bytes"].as_u64().unwrap() > 0);
+    assert!(!run.exists());
+}
+
+#[test]
+fn fill_mask_answers_for_every_model_text_and_mask() {
+    let model = path(workshop(), "model");
+    let texts = ["朝ご飯に[MASK]を食べて、{mask_str}を飲む。", "今日は[MASK]だ。"];
+    let answer =
+        succeed(&["fill-mask", "--model", &model, "--model", &model, texts[0], texts[1], "--top-k", "3", "--json"]);
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let models = answer["models"].as_array().unwrap();
+    assert_eq!(models.len(), 2);
+    assert_eq!(models[0]["texts"], models[1]["texts"]);
+    let masks = models[0]["texts"][0]["masks"].as_array().unwrap();
+    assert_eq!(masks.len(), 2);
+    assert_eq!(masks[0].as_array().unwrap().len(), 3);
+    let first = &masks[0][0];
+    assert!(first["token"].is_string() && first["token_id"].is_u64() && first["probability"].as_f64().unwrap() > 0.0);
+    assert!(fail(3, &["fill-mask", "--model", &model, "マスクなし"]).contains("no mask"));
+}
+
+#[test]
+fn encode_gives_ids_and_offsets_in_characters() {
+    let tokenizer = path(workshop(), "tokenizer");
+    let answer: Value =
+        serde_json::from_str(&succeed(&["tokenizer", "encode", &tokenizer, "お茶を飲む", "--json"])).unwrap();
+    let encoding = &answer["encodings"][0];
+    let ids = encoding["input_ids"].as_array().unwrap();
+    assert_eq!((ids[0].as_u64(), ids[ids.len() - 1].as_u64()), (Some(5), Some(6)));
+    assert_eq!(encoding["offsets"].as_array().unwrap().len(), ids.len());
+    assert_eq!(encoding["offsets"][ids.len() - 2][1], 5);
+}
+
+#[test]
+fn embed_writes_one_vector_a_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("texts.txt");
+    std::fs::write(&input, "りんごを食べる\nお茶を飲む\n").unwrap();
+    let (model, input) = (path(workshop(), "model"), input.display().to_string());
+    for (name, size) in [("v.npy", 128 + 2 * 64 * 4), ("v.safetensors", 0), ("v.jsonl", 0)] {
+        let out = path(dir.path(), name);
+        succeed(&["embed", "--model", &model, "--input", &input, "--out", &out]);
+        let bytes = std::fs::read(&out).unwrap();
+        assert!(size == 0 || bytes.len() == size, "{name}: {} bytes", bytes.len());
+    }
+    fail(2, &["embed", "--model", &model, "--input", &input, "--out", &path(dir.path(), "v.csv")]);
+}
+
+/// A copy of the workshop's model with one file changed.
+fn damaged(dir: &Path, file: &str, change: impl Fn(Vec<u8>) -> Vec<u8>) -> String {
+    let copy = dir.join("damaged");
+    std::fs::create_dir_all(&copy).unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        let bytes = std::fs::read(workshop().join("model").join(name)).unwrap();
+        std::fs::write(copy.join(name), if name == file { change(bytes) } else { bytes }).unwrap();
+    }
+    copy.display().to_string()
+}
+
+#[test]
+fn damaged_model_files_are_named_and_exit_3() {
+    type Change = fn(Vec<u8>) -> Vec<u8>;
+    let cases: [(&str, &str, Change); 5] = [
+        ("model.safetensors", "truncated", |bytes| bytes[..bytes.len() - 10].to_vec()),
+        ("model.safetensors", "claims", |mut bytes| {
+            bytes[..8].copy_from_slice(&(1_u64 << 60).to_le_bytes());
+            bytes
+        }),
+        ("model.safetensors", "is NaN", |mut bytes| {
+            let end = bytes.len();
+            bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+            bytes
+        }),
+        ("config.json", "vocab_size", |bytes| {
+            text(&bytes).replace("\"vocab_size\": 1000", "\"vocab_size\": 900").into_bytes()
+        }),
+        ("config.json", "hidden_size", |bytes| {
+            text(&bytes).replace("\"hidden_size\": 64", "\"hidden_size\": 65").into_bytes()
+        }),
+    ];
+    for (file, expected, change) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let model = damaged(dir.path(), file, change);
+        let error = fail(3, &["fill-mask", "--model", &model, "今日は[MASK]だ。"]);
+        assert!(error.contains(expected) && error.contains("damaged"), "{file}: {error}");
+    }
+}
+
+#[test]
+fn bad_data_is_named_by_file_and_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = path(dir.path(), "out");
+    let cases: [(&str, &[u8], &str); 4] = [
+        ("column.jsonl", b"{\"text\": \"a\"}\n{\"body\": \"b\"}\n", "line 2"),
+        ("utf8.jsonl", b"{\"text\": \"a\"}\n{\"text\": \"\xff\"}\n", "line 2"),
+        ("broken.jsonl.gz", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03broken", "broken.jsonl.gz"),
+        ("json.jsonl", b"{\"text\": \n", "line 1"),
+    ];
+    for (name, bytes, expected) in cases {
+        let input = dir.path().join(name);
+        std::fs::write(&input, bytes).unwrap();
+        let error = fail(3, &["data", "prepare", &input.display().to_string(), "--out", &out]);
+        assert!(error.contains(name) && error.contains(expected), "{name}: {error}");
+        assert!(!Path::new(&out).exists(), "{name} left something behind");
+    }
+}
+
+#[test]
+fn help_lists_only_what_exists_and_every_command_has_an_example() {
+    let help = succeed(&["--help"]);
+    for command in
+        ["quickstart", "tokenizer", "model", "data", "pretrain", "fill-mask", "embed", "bench", "devices", "verify"]
+    {
+        assert!(help.contains(&format!("\n  {command} ")), "{command} is missing in {help}");
+    }
+    for command in ["quickstart", "pretrain", "fill-mask", "embed", "bench", "verify"] {
+        assert!(succeed(&[command, "--help"]).contains("Example"), "{command} has no example");
+    }
+}
