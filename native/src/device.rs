@@ -40,12 +40,11 @@ impl std::str::FromStr for Choice {
     }
 }
 
-/// Graphics interfaces in the order in which they are tried.
-const APIS: [(&str, wgpu::Backend, WgpuBackend); 4] = [
+/// Graphics interfaces in the order in which they are tried. OpenGL is left out: its compute shaders lack what the kernels use.
+const APIS: [(&str, wgpu::Backend, WgpuBackend); 3] = [
     ("vulkan", wgpu::Backend::Vulkan, WgpuBackend::Vulkan),
     ("metal", wgpu::Backend::Metal, WgpuBackend::Metal),
     ("dx12", wgpu::Backend::Dx12, WgpuBackend::Dx12),
-    ("gl", wgpu::Backend::Gl, WgpuBackend::Gl),
 ];
 
 /// One adapter of the machine.
@@ -81,7 +80,9 @@ impl Adapter {
 
 /// All adapters, by interface.
 pub fn adapters() -> Vec<Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let backends = APIS.iter().fold(wgpu::Backends::empty(), |all, (_, backend, _)| all | (*backend).into());
+    let descriptor = wgpu::InstanceDescriptor { backends, ..wgpu::InstanceDescriptor::new_without_display_handle() };
+    let instance = wgpu::Instance::new(descriptor);
     let mut all = Vec::new();
     for (api, backend, selector) in APIS {
         let found = pollster::block_on(instance.enumerate_adapters(backend.into()));

@@ -32,13 +32,9 @@ struct Plain {
 }
 
 impl Progress {
-    /// Work of `total` units, named in the plural as in `steps`, of which none is done.
-    pub fn new(total: u64, unit: &'static str) -> Self {
-        Self::resumed(total, unit, 0)
-    }
-
-    /// Work of which `position` units were done before; the remaining time is judged from what is done from now on.
-    pub fn resumed(total: u64, unit: &'static str, position: u64) -> Self {
+    /// Work of `total` units, named in the plural as in `steps`, of which `position` were done before; the remaining time
+    /// is judged from what is done from now on.
+    pub fn new(total: u64, unit: &'static str, position: u64) -> Self {
         if wants_bar() { Self::bar(total, unit, position) } else { Self::plain(total, unit, position) }
     }
 

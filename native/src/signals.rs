@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::exit::{Coded, Exit};
 
 /// Whether the program has been asked to stop.
 #[derive(Clone, Debug, Default)]
@@ -32,13 +31,5 @@ impl Interrupt {
     /// Whether a signal came.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
-    }
-
-    /// Fails with exit code 75 once a signal came; for work that starts anew next time.
-    pub fn check(&self, what: &str) -> anyhow::Result<()> {
-        if self.is_set() {
-            return Err(Coded::new(Exit::Interrupted, format!("interrupted while {what}")));
-        }
-        Ok(())
     }
 }

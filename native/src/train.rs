@@ -171,7 +171,7 @@ impl Session {
     /// Trains to the last step; returns the hash of the final parameters.
     fn run(mut self, interrupt: &Interrupt) -> anyhow::Result<String> {
         let recipe = self.plan.recipe.clone();
-        let progress = Progress::resumed(recipe.train.max_steps, "step", self.state.step);
+        let progress = Progress::new(recipe.train.max_steps, "steps", self.state.step);
         if self.state.step == 0 {
             self.validate()?;
         }
@@ -327,8 +327,7 @@ impl Session {
 
     fn plot(&self) -> anyhow::Result<PathBuf> {
         let records = read_metrics(&self.plan.out.join("metrics.jsonl"))?;
-        let name = self.plan.out.file_name().unwrap_or_default().display().to_string();
-        let chart = loss_chart("Masked-LM loss", &[Run::from_records(name, &records)]);
+        let chart = loss_chart("Masked-LM loss", &[Run::from_records("", &records)]);
         Ok(write_figure(&self.plan.out, "loss", &chart)?.svg)
     }
 }

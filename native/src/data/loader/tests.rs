@@ -3,7 +3,6 @@
 use super::super::dataset::{Dataset, TEST, TRAIN};
 use super::super::prepare::{PrepareOptions, prepare};
 use super::*;
-use anaume_core::masking::IGNORE_LABEL;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
