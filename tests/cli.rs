@@ -292,10 +292,10 @@ fn bad_data_is_named_by_file_and_line() {
     let dir = tempfile::tempdir().unwrap();
     let out = path(dir.path(), "out");
     let cases: [(&str, &[u8], &str); 4] = [
-        ("column.jsonl", b"{\"text\": \"a\"}\n{\"body\": \"b\"}\n", "line 2"),
-        ("utf8.jsonl", b"{\"text\": \"a\"}\n{\"text\": \"\xff\"}\n", "line 2"),
+        ("column.jsonl", b"{\"text\": \"a\"}\n{\"body\": \"b\"}\n", "column.jsonl:2: no column `text`"),
+        ("utf8.jsonl", b"{\"text\": \"a\"}\n{\"text\": \"\xff\"}\n", "utf8.jsonl:2: "),
         ("broken.jsonl.gz", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03broken", "broken.jsonl.gz"),
-        ("json.jsonl", b"{\"text\": \n", "line 1"),
+        ("json.jsonl", b"{\"text\": \n", "json.jsonl:1: "),
     ];
     for (name, bytes, expected) in cases {
         let input = dir.path().join(name);

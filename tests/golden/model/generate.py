@@ -234,11 +234,13 @@ def training_goldens(attention="eager"):
 def half_goldens(sequence, attention="eager"):
     tensors = {"logit_positions": torch.arange(0, 64, 4)}
     for name, dtype in [("f16", torch.float16), ("bf16", torch.bfloat16)]:
-        model = load(ModernBertForMaskedLM, "plain", attention).to(dtype)
-        state = {key: value for key, value in model.state_dict().items() if key != "decoder.weight"}
+        model = load(ModernBertForMaskedLM, "plain", attention)
+        state = {key: value.to(dtype) for key, value in model.state_dict().items() if key != "decoder.weight"}
         if attention == "eager":
             save_file(state, HERE / f"plain_{name}.safetensors", metadata={"format": "pt"})
-        logits = model.float()(input_ids=sequence[None]).logits[0]
+        # The parameters alone: `model.to(dtype)` would round the frequencies of RoPE too.
+        model.load_state_dict(state, strict=False)
+        logits = model(input_ids=sequence[None]).logits[0]
         tensors[f"logits_{name}"] = logits[tensors["logit_positions"]].contiguous()
     return tensors
 
