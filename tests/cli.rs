@@ -318,3 +318,21 @@ fn help_lists_only_what_exists_and_every_command_has_an_example() {
         assert!(succeed(&[command, "--help"]).contains("Example"), "{command} has no example");
     }
 }
+
+#[test]
+fn a_full_disk_is_exit_5_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = dir.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&disk).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        return anaume_tests::skip("a small disk cannot be mounted here");
+    }
+    let out = path(&disk, "model");
+    let tokenizer = path(workshop(), "tokenizer");
+    let error = fail(5, &["model", "init", "--preset", "tiny", "--tokenizer", &tokenizer, "--out", &out]);
+    let left: Vec<_> = std::fs::read_dir(&disk).unwrap().collect();
+    Command::new("umount").arg(&disk).status().unwrap();
+    assert!(error.contains("cannot write model.safetensors"), "{error}");
+    assert!(left.is_empty(), "{left:?}");
+}

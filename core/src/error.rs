@@ -45,12 +45,6 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
-    /// A loss or a gradient is not finite.
-    #[error("numerical failure: {message}")]
-    NonFinite {
-        /// Where, and which documents.
-        message: String,
-    },
     /// The device failed while computing or reading back.
     #[error("device: {message}")]
     Device {

@@ -254,11 +254,6 @@ impl Encoder {
         })
     }
 
-    /// The device of the parameters.
-    pub fn device(&self) -> Device {
-        self.tok_embeddings.device()
-    }
-
     /// Puts packed sequences on the model's device. Errors: an id beyond the vocabulary, a sequence that is empty or longer
     /// than `max_position_embeddings`.
     pub fn inputs(&self, sequences: &Sequences) -> Result<Inputs> {

@@ -127,6 +127,9 @@ impl AdamW {
     /// Restores what [`Self::read_state`] gave, for the parameters of `model`.
     pub fn restore(&mut self, model: &mut impl Parameters, num_steps: u64, tensors: Vec<HostTensor>) -> Result<()> {
         self.num_steps = num_steps;
+        if num_steps == 0 && tensors.is_empty() {
+            return Ok(());
+        }
         let tensors = tensors.into_iter().map(|tensor| (tensor.name, tensor.values)).collect();
         let mut restore = Restore { tensors, moments: BTreeMap::new() };
         model.visit(&mut restore)?;

@@ -81,6 +81,20 @@ impl Trainer {
         Ok(Self { model, optimizer, loss_scale, gradients: GradientSums::default(), sums: Vec::new() })
     }
 
+    /// The model as it stands, without gradients: it shares the parameters' memory.
+    pub fn frozen_model(&self) -> Result<MaskedLm> {
+        struct Freeze;
+        impl ParameterVisitor for Freeze {
+            fn visit<const D: usize>(&mut self, _: &str, parameter: &mut Tensor<D>) -> Result<()> {
+                parameter.inplace(Tensor::without_autodiff);
+                Ok(())
+            }
+        }
+        let mut model = self.model.clone();
+        model.visit(&mut Freeze)?;
+        Ok(model)
+    }
+
     fn scale(&self) -> f64 {
         self.loss_scale.map_or(1.0, |scale| scale.factor)
     }
@@ -125,16 +139,33 @@ impl Trainer {
     }
 }
 
-/// Loss and accuracy over fixed batches: (mean loss, share predicted first, number of masked tokens).
-pub async fn evaluate(model: &MaskedLm, batches: &[Batch]) -> Result<(f64, f64, usize)> {
-    let (mut loss, mut correct, mut count) = (0.0, 0.0, 0);
-    for batch in batches {
-        let Some(sums_2) = loss::masked_lm(model, batch)? else { continue };
+/// Sums over batches that are not trained on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    loss_sum: f64,
+    num_correct: f64,
+    /// Masked tokens so far.
+    pub num_masked: usize,
+}
+
+impl Evaluation {
+    /// Adds a batch.
+    pub async fn add(&mut self, model: &MaskedLm, batch: &Batch) -> Result<()> {
+        let Some(sums_2) = loss::masked_lm(model, batch)? else { return Ok(()) };
         let sums = read_back(sums_2).await?;
-        loss += sums[0] as f64;
-        correct += sums[1] as f64;
-        count += batch.masked.len();
+        self.loss_sum += f64::from(sums[0]);
+        self.num_correct += f64::from(sums[1]);
+        self.num_masked += batch.masked.len();
+        Ok(())
     }
-    let count_or_one = count.max(1) as f64;
-    Ok((loss / count_or_one, correct / count_or_one, count))
+
+    /// Mean loss of the masked tokens; NaN of none.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.num_masked as f64
+    }
+
+    /// Share of the masked tokens predicted first; NaN of none.
+    pub fn accuracy(&self) -> f64 {
+        self.num_correct / self.num_masked as f64
+    }
 }

@@ -15,7 +15,7 @@ use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Cursor;
-use crate::exit::{Exit, WithExit};
+use crate::exit::{Coded, Exit, WithExit};
 use crate::files::{read, sync_dir, write_dir_atomic};
 use crate::model::TOKENIZER_FILES;
 
@@ -44,7 +44,7 @@ pub struct TrainerState {
     pub non_padding_tokens: u64,
     /// Length of `metrics.jsonl` in bytes at this step.
     pub metrics_bytes: u64,
-    /// Hash of all that decides the run's numbers: a resume with another recipe, model or data is refused.
+    /// Hash of what decides the batches: a resume with another model, tokenizer, data, seed or `[data]` section is refused.
     pub identity: String,
     /// Hash of the parameters.
     pub parameters_blake3: String,
@@ -115,8 +115,10 @@ pub fn save(
     files.push((MANIFEST, serde_json::to_vec_pretty(&manifest)?));
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
     let path = folder(run, state.step);
-    // The same step may be there already, damaged or from a stopped run that was resumed: it is replaced.
-    write_dir_atomic(&path, &files, true)?;
+    // The same state may be there already: then the good folder is not touched.
+    if verify(&path).is_err() || load_state(&path)? != *state {
+        write_dir_atomic(&path, &files, true)?;
+    }
     Ok(path)
 }
 
@@ -127,16 +129,15 @@ fn hash(bytes: &[u8]) -> String {
 /// Checks every file of a checkpoint against its manifest; the error names the file.
 pub fn verify(dir: &Path) -> anyhow::Result<u64> {
     let manifest: Manifest = serde_json::from_slice(&read(&dir.join(MANIFEST))?)
-        .with_context(|| format!("{} is damaged", dir.join(MANIFEST).display()))?;
+        .exit(Exit::Data, format!("{} is damaged", dir.join(MANIFEST).display()))?;
     ensure!(manifest.format_version <= FORMAT_VERSION, "{} was written by a newer program", dir.display());
     for (name, entry) in &manifest.files {
         let path = dir.join(name);
         let bytes = read(&path)?;
-        ensure!(
-            bytes.len() as u64 == entry.bytes && hash(&bytes) == entry.blake3,
-            "{} does not match its hash in {MANIFEST}",
-            path.display()
-        );
+        if bytes.len() as u64 != entry.bytes || hash(&bytes) != entry.blake3 {
+            let message = format!("{} does not match its hash in {MANIFEST}", path.display());
+            return Err(Coded::new(Exit::Data, message));
+        }
     }
     Ok(manifest.step)
 }
@@ -168,6 +169,19 @@ pub fn latest(run: &Path) -> anyhow::Result<Option<PathBuf>> {
         }
     }
     Ok(None)
+}
+
+/// Renames checkpoints beyond `step`: the run goes on from there, and they are no longer of its history.
+pub fn set_aside_after(run: &Path, step: u64) -> anyhow::Result<()> {
+    for (_, path) in list(run)?.into_iter().filter(|(number, _)| *number > step) {
+        let aside = path.with_file_name(format!(".rewound-{}", path.file_name().unwrap_or_default().display()));
+        if aside.exists() {
+            std::fs::remove_dir_all(&aside).with_context(|| format!("cannot remove {}", aside.display()))?;
+        }
+        std::fs::rename(&path, &aside).with_context(|| format!("cannot set {} aside", path.display()))?;
+        eprintln!("set aside   {} as {}", path.display(), aside.display());
+    }
+    Ok(())
 }
 
 /// Removes all but the newest `keep` checkpoints (0 keeps all). `newest` has just been written, so what goes is not the

@@ -76,7 +76,6 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         };
     }
     cause.downcast_ref::<anaume_core::Error>().map(|error| match error {
-        anaume_core::Error::NonFinite { .. } => Exit::Numerical,
         anaume_core::Error::Device { .. } => Exit::Failure,
         _ => Exit::Data,
     })

@@ -11,7 +11,10 @@ use crate::exit::{Coded, Exit};
 
 /// Reads a whole file.
 pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    fs::read(path).map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::NotFound => Coded::new(Exit::Usage, format!("{} does not exist", path.display())),
+        _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
+    })
 }
 
 /// Writes a file: into a temporary one beside it, synced to disk, renamed over what was there.
@@ -67,7 +70,7 @@ fn replace(target: &Path, new: &Path, old: &Path, occupied: bool) -> std::io::Re
 }
 
 /// Whether something is there that would be lost.
-fn is_occupied(target: &Path) -> anyhow::Result<bool> {
+pub fn is_occupied(target: &Path) -> anyhow::Result<bool> {
     match fs::symlink_metadata(target) {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(cause) => Err(cause).with_context(|| format!("cannot look at {}", target.display())),

@@ -166,7 +166,7 @@ fn matrix_safetensors(vectors: &[Vec<f32>], width: usize) -> anyhow::Result<Vec<
     Ok(anaume_core::weights::write_safetensors(&[tensor], anaume_core::weights::StoredType::F32)?)
 }
 
-/// Loads a model and fills the masks of a few texts: what quickstart and pretraining show.
+/// Loads a model and fills the masks of a few texts: what quickstart shows.
 pub fn show(dir: &Path, texts: &[String], device: &burn::tensor::Device) -> anyhow::Result<Vec<FillMask>> {
     Ok(pollster::block_on(load_engine(dir, device)?.fill_mask(texts, 5, MaskConvention::Clean))?)
 }

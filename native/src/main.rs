@@ -15,6 +15,7 @@ mod model;
 mod plan;
 mod progress;
 mod quickstart;
+mod run_record;
 mod signals;
 mod tokenizer;
 mod train;

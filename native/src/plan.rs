@@ -216,11 +216,23 @@ impl Recipe {
         if !(optim.lr > 0.0 && optim.lr.is_finite() && unit(optim.beta1) && unit(optim.beta2) && optim.epsilon > 0.0) {
             return Err("optim.lr and optim.epsilon must be positive, optim.beta1 and optim.beta2 in [0, 1)".into());
         }
-        if optim.max_grad_norm <= 0.0 || optim.weight_decay < 0.0 {
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        if !positive(optim.max_grad_norm) || !(optim.weight_decay >= 0.0 && optim.weight_decay.is_finite()) {
             return Err("optim.max_grad_norm must be positive and optim.weight_decay not negative".into());
         }
         if !(0.0..=1.0).contains(&self.schedule.final_ratio) {
             return Err("schedule.final_ratio must be in [0, 1]".into());
+        }
+        if self.checkpoint.every_steps == 0 {
+            return Err("checkpoint.every_steps must be at least 1".into());
+        }
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        let data = &self.data;
+        if !(share(data.mask_probability) && share(data.mask_share) && share(data.mask_share + data.random_share)) {
+            return Err(
+                "data.mask_probability, data.mask_share and data.mask_share + data.random_share must be in [0, 1]"
+                    .into(),
+            );
         }
         Ok(())
     }

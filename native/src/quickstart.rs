@@ -7,7 +7,8 @@ use anyhow::Context;
 
 use crate::data::prepare::{PrepareOptions, prepare};
 use crate::device::Choice;
-use crate::files::write_dir_atomic;
+use crate::exit::{Coded, Exit};
+use crate::files::{is_occupied, write_dir_atomic};
 use crate::fill_mask::{print_masks, show};
 use crate::train;
 
@@ -54,6 +55,11 @@ const SENTENCES: [&str; 5] = [
 /// `anaume quickstart`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let out = args.out.as_path();
+    if is_occupied(out)? {
+        let message =
+            format!("{} exists and is not empty; remove it or choose another folder with --out", out.display());
+        return Err(Coded::new(Exit::Usage, message));
+    }
     let at = |name: &str| out.join(name);
     let files: Vec<(&str, &[u8])> = CORPUS.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
     write_dir_atomic(&at("corpus"), &files, false)?;

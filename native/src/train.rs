@@ -10,9 +10,9 @@ use anaume_core::config::ModelConfig;
 use anaume_core::modernbert::MaskedLm;
 use anaume_core::optim::AdamW;
 use anaume_core::plot::{Run, loss_chart};
-use anaume_core::report::{FORMAT_VERSION, Record, RunManifest, StartRecord, StepRecord, ValidationRecord};
+use anaume_core::report::{Record, StepRecord, ValidationRecord};
 use anaume_core::tokenizer::Tokenizer;
-use anaume_core::train_step::{StepOutcome, Trainer, evaluate};
+use anaume_core::train_step::{Evaluation, StepOutcome, Trainer};
 use anaume_core::weights::WeightFile;
 use anyhow::{Context, bail};
 use fs4::FileExt;
@@ -23,11 +23,12 @@ use crate::data::loader::{Loader, LoaderConfig, Tokenize, validation_batches};
 use crate::device::{Choice, Ready, check_precision};
 use crate::exit::{Coded, Exit};
 use crate::figures::write_figure;
-use crate::files::{read, write_atomic};
+use crate::files::read;
 use crate::logs::{MetricsLog, TensorBoardLog, read_metrics};
 use crate::model::load_config;
 use crate::plan::{OnNonFinite, Plan, Recipe};
 use crate::progress::{Progress, format_count};
+use crate::run_record::{identity, manifest, open_logs};
 use crate::signals::Interrupt;
 use crate::{bench, host};
 
@@ -65,7 +66,7 @@ pub struct Args {
     #[arg(long)]
     pub dry_run: bool,
     /// With --dry-run: print the plan as one JSON document
-    #[arg(long)]
+    #[arg(long, requires = "dry_run")]
     pub json: bool,
 }
 
@@ -144,14 +145,16 @@ impl Session {
             Some(dir) => resume(dir, &mut trainer, &identity)?,
             None => TrainerState::start(identity),
         };
-        let metrics = open_logs(out, &manifest, &state, resumed.is_some())?;
-        let tensorboard = TensorBoardLog::create(&out.join("tensorboard"), state.step + 1)?;
         let tokenize = tokenize(tokenizer);
         let validation = validation_set(&plan.recipe, dataset, &loader_config, tokenize.clone())?;
         let num_threads = plan.recipe.data.num_threads;
         let loader = Loader::new(dataset.split("train")?, loader_config, tokenize, state.cursor, num_threads)?;
         let stop_after = args.stop_after.unwrap_or(u64::MAX).min(plan.recipe.train.max_steps);
         let (matmul_peak, tokenizer_dir) = (bench::matmul_peak(&ready.device)?, args.model.clone());
+        // Last: whatever fails before leaves the logs of an earlier session as they are.
+        checkpoint::set_aside_after(out, state.step)?;
+        let metrics = open_logs(out, &manifest, &state, resumed.is_some())?;
+        let tensorboard = TensorBoardLog::create(&out.join("tensorboard"), state.step + 1)?;
         Ok(Self {
             plan,
             config,
@@ -173,14 +176,18 @@ impl Session {
         let recipe = self.plan.recipe.clone();
         let progress = Progress::new(recipe.train.max_steps, "steps", self.state.step);
         if self.state.step == 0 {
-            self.validate()?;
+            self.validate(interrupt)?;
         }
         while self.state.step < self.stop_after {
-            let Some(record) = self.step(interrupt)? else { return self.interrupted(progress) };
+            let record = match self.step(interrupt) {
+                Ok(Some(record)) => record,
+                Ok(None) => return self.interrupted(progress),
+                Err(error) => return Err(self.saved_after(error)),
+            };
             progress.set(self.state.step, &describe(&record));
             let step = self.state.step;
             if recipe.validation.every_steps > 0 && step.is_multiple_of(recipe.validation.every_steps) {
-                if let Some(validation) = self.validate()? {
+                if let Some(validation) = self.validate(interrupt)? {
                     progress.note(&format!(
                         "step {}: validation loss {:.4}, accuracy {:.1} %",
                         format_count(step),
@@ -189,10 +196,10 @@ impl Session {
                     ));
                 }
             }
-            if step < self.stop_after && step.is_multiple_of(recipe.checkpoint.every_steps.max(1)) {
+            if step < self.stop_after && step.is_multiple_of(recipe.checkpoint.every_steps) {
                 self.save()?;
             }
-            if interrupt.is_set() {
+            if interrupt.is_set() && step < self.stop_after {
                 return self.interrupted(progress);
             }
         }
@@ -223,8 +230,10 @@ impl Session {
         let loss_scale = self.trainer.loss_scale.map(|scale| scale.factor);
         // The step's only wait for the device.
         let outcome = pollster::block_on(self.trainer.finish(num_masked, learning_rate))?;
-        // With loss scaling an overflow is expected now and then: the scale has been halved and the step is skipped.
-        if !outcome.applied && loss_scale.is_none() && train.on_nonfinite == OnNonFinite::Stop {
+        // With loss scaling a gradient overflows now and then: the scale has been halved and the step is skipped. A loss that
+        // is not finite, or an overflow at scale 1, is no matter of the scale.
+        let overflow = outcome.loss.is_finite() && loss_scale.is_some_and(|scale| scale > 1.0);
+        if !outcome.applied && !overflow && train.on_nonfinite == OnNonFinite::Stop {
             return Err(self.non_finite(&micro_batches, outcome));
         }
         let step_secs = start.elapsed().as_secs_f64();
@@ -287,17 +296,24 @@ impl Session {
         Coded::new(Exit::Numerical, message)
     }
 
-    fn validate(&mut self) -> anyhow::Result<Option<ValidationRecord>> {
-        if self.validation.is_empty() {
+    /// The loss over the fixed validation set. `None` if there is none or a signal came.
+    fn validate(&mut self, interrupt: &Interrupt) -> anyhow::Result<Option<ValidationRecord>> {
+        let start = Instant::now();
+        let (model, mut evaluation) = (self.trainer.frozen_model()?, Evaluation::default());
+        for batch in &self.validation {
+            if interrupt.is_set() {
+                return Ok(None);
+            }
+            pollster::block_on(evaluation.add(&model, batch))?;
+        }
+        if evaluation.num_masked == 0 {
             return Ok(None);
         }
-        let start = Instant::now();
-        let (loss, accuracy, masked) = pollster::block_on(evaluate(&self.trainer.model, &self.validation))?;
         let record = ValidationRecord {
             step: self.state.step,
-            loss,
-            accuracy,
-            masked_tokens: masked as u64,
+            loss: evaluation.loss(),
+            accuracy: evaluation.accuracy(),
+            masked_tokens: evaluation.num_masked as u64,
             secs: start.elapsed().as_secs_f64(),
         };
         self.log(&Record::Validation(record.clone()))?;
@@ -320,9 +336,20 @@ impl Session {
     fn interrupted(mut self, progress: Progress) -> anyhow::Result<String> {
         let path = self.save()?;
         progress.finish("interrupted");
+        self.plot()?;
         let message =
             format!("interrupted at step {}; {} is written: go on with --resume", self.state.step, path.display());
         Err(Coded::new(Exit::Interrupted, message))
+    }
+
+    /// Saves what the failed step has not touched, so that a resume loses nothing; the error stays that of the step.
+    fn saved_after(&mut self, error: anyhow::Error) -> anyhow::Error {
+        self.trainer.discard();
+        match self.save() {
+            Ok(path) => eprintln!("checkpoint  {} (before the step that failed)", path.display()),
+            Err(cause) => eprintln!("warning: no checkpoint could be written: {cause:#}"),
+        }
+        error
     }
 
     fn plot(&self) -> anyhow::Result<PathBuf> {
@@ -409,24 +436,6 @@ fn resume(dir: &Path, trainer: &mut Trainer, identity: &str) -> anyhow::Result<T
     Ok(state)
 }
 
-fn open_logs(out: &Path, manifest: &RunManifest, state: &TrainerState, resumed: bool) -> anyhow::Result<MetricsLog> {
-    let path = out.join("metrics.jsonl");
-    let manifest_path = out.join("run.json");
-    let mut metrics = match resumed {
-        true => {
-            if let Ok(before) = RunManifest::from_json(&String::from_utf8_lossy(&read(&manifest_path)?)) {
-                print_changes(&before.recipe, &manifest.recipe);
-            }
-            MetricsLog::open_at(&path, state.metrics_bytes, state.step)?
-        }
-        false => MetricsLog::create(&path)?,
-    };
-    write_atomic(&manifest_path, manifest.to_json().as_bytes())?;
-    let started_at = host::now_rfc3339();
-    metrics.append(&Record::Start(StartRecord { format_version: FORMAT_VERSION, step: state.step, started_at }))?;
-    Ok(metrics)
-}
-
 fn validation_set(
     recipe: &Recipe,
     dataset: &Dataset,
@@ -444,48 +453,4 @@ fn validation_set(
 /// A document's token ids, without special tokens.
 fn tokenize(tokenizer: Tokenizer) -> Tokenize {
     Arc::new(move |text| Ok(tokenizer.encode_body(text)?.ids))
-}
-
-fn manifest(plan: &Plan, config: &ModelConfig, dataset: &Dataset, tokenizer_hash: &str) -> anyhow::Result<RunManifest> {
-    Ok(RunManifest {
-        format_version: FORMAT_VERSION,
-        program_version: env!("CARGO_PKG_VERSION").into(),
-        git_commit: option_env!("ANAUME_GIT_COMMIT").map(str::to_owned),
-        command_line: std::env::args().skip(1).collect(),
-        recipe: serde_json::to_value(&plan.recipe)?,
-        seeds: [("train".to_owned(), plan.recipe.train.seed)].into(),
-        data_fingerprint: dataset.manifest.fingerprint.clone(),
-        tokenizer_blake3: tokenizer_hash.to_owned(),
-        model_config: serde_json::to_value(config)?,
-        device: plan.device.clone(),
-        host_cores: std::thread::available_parallelism().map_or(1, usize::from),
-        started_at: host::now_rfc3339(),
-    })
-}
-
-/// What decides which batches a run sees: a resume with another model, tokenizer, data or data setting is refused. Steps,
-/// rates and places may change between sessions; a change is printed.
-fn identity(manifest: &RunManifest) -> String {
-    let mut data = manifest.recipe["data"].clone();
-    data.as_object_mut().and_then(|data| data.remove("num_threads"));
-    let parts = serde_json::json!([
-        data,
-        manifest.seeds,
-        manifest.model_config,
-        manifest.tokenizer_blake3,
-        manifest.data_fingerprint
-    ]);
-    blake3::hash(parts.to_string().as_bytes()).to_hex().to_string()
-}
-
-/// Says which recipe keys differ from those of the run so far.
-fn print_changes(before: &serde_json::Value, now: &serde_json::Value) {
-    for (section, keys) in now.as_object().into_iter().flatten() {
-        for (key, value) in keys.as_object().into_iter().flatten() {
-            let old = &before[section][key];
-            if old != value {
-                eprintln!("changed     {section}.{key}: {old} before, {value} from here on");
-            }
-        }
-    }
 }

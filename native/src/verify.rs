@@ -12,7 +12,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 
 use crate::device::Choice;
-use crate::exit::{Coded, Exit};
+use crate::exit::{Coded, Exit, WithExit};
 use crate::files::read;
 use crate::model::load_config;
 
@@ -40,10 +40,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let device = args.device.open()?;
     let reference_bytes = read(&args.against)?;
     let path = args.against.display().to_string();
-    let reference = Reference::new(&reference_bytes).with_context(|| path.clone())?;
-    let (output, kind) = compute(&args.model, &reference, &device.device)?;
-    let expected = reference.expected(kind).with_context(|| path)?;
-    ensure!(output.len() == expected.len(), "{} values computed, {} in the reference", output.len(), expected.len());
+    let reference = Reference::new(&reference_bytes).exit(Exit::Data, path.clone())?;
+    let (output, kind) =
+        compute(&args.model, &reference, &device.device).exit(Exit::Data, args.model.display().to_string())?;
+    let expected = reference.expected(kind).exit(Exit::Data, path.clone())?;
+    if output.len() != expected.len() || expected.is_empty() {
+        let message = format!("{path}: {} values computed, {} in the reference", output.len(), expected.len());
+        bail!(Coded::new(Exit::Data, message));
+    }
     let difference = relative_difference(&output, &expected);
     // Written so that NaN fails.
     let holds = difference <= args.tolerance;
@@ -103,6 +107,7 @@ impl<'a> Reference<'a> {
         let tensors = read_safetensors(bytes)?;
         let shape: [usize; 2] =
             tensors.tensor("input_ids")?.shape().try_into().context("input_ids must be [batch, length]")?;
+        ensure!(shape[0] > 0 && shape[1] > 0, "input_ids is empty");
         let ids = integers(&tensors, "input_ids")?;
         let keep = integers(&tensors, "attention_mask")?;
         ensure!(ids.len() == keep.len(), "input_ids and attention_mask differ in shape");
@@ -136,6 +141,7 @@ impl<'a> Reference<'a> {
             return Ok(values);
         }
         let width = *view.shape().last().context("a scalar")?;
+        ensure!(width > 0, "{}: unexpected shape {:?}", kind.key, view.shape());
         let per_row = values.len() / width / self.shape[0];
         ensure!(
             per_row == kind.first_positions.min(self.shape[1]),

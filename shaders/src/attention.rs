@@ -153,8 +153,12 @@ mod twin {
     unsafe impl Sync for Matrix {}
 
     impl Matrix {
+        /// To be read only.
         fn of(values: &[f32], stride: usize) -> Self {
             Self { start: values.as_ptr().cast_mut(), stride }
+        }
+        fn of_mut(values: &mut [f32], stride: usize) -> Self {
+            Self { start: values.as_mut_ptr(), stride }
         }
         fn at(self, row: usize, column: usize) -> Self {
             // SAFETY: callers stay inside the tensor that the matrix was made of.
@@ -246,7 +250,7 @@ mod twin {
     fn scores(scratch: &mut Vec<f32>, qkv: Matrix, block: &Block, columns: [usize; 3], head_size: usize) -> Matrix {
         let (m, n) = (block.queries.len(), block.keys.len());
         scratch.resize(m * n, 0.0);
-        let out = Matrix::of(scratch, n);
+        let out = Matrix::of_mut(scratch, n);
         let (q, k) = (qkv.at(block.queries.start, columns[0]), qkv.at(block.keys.start, columns[1]));
         matmul(out, false, (q, false), (k, true), [m, head_size, n], 1.0 / (head_size as f32).sqrt());
         out
@@ -309,7 +313,7 @@ mod twin {
                 let (m, n, k) = (block.queries.len(), block.keys.len(), self.head_size);
                 let p = scores(&mut probabilities, self.qkv, &block, columns, k);
                 d_scores.resize(m * n, 0.0);
-                let ds = Matrix::of(&d_scores, n);
+                let ds = Matrix::of_mut(&mut d_scores, n);
                 let grad = self.grad.at(block.queries.start, task.head * k);
                 let [q, key, v] = [0, 1, 2].map(|part| {
                     let row = if part == 0 { block.queries.start } else { block.keys.start };
@@ -370,9 +374,9 @@ mod twin {
             let qkv_t3d = cpu::contiguous(qkv_t3d);
             let [t, width] = qkv_t3d.shape().dims();
             let d = width / 3;
-            let (output_td, log_sum_th) = (vec![0.0; t * d], vec![0.0; t * num_heads]);
+            let (mut output_td, mut log_sum_th) = (vec![0.0; t * d], vec![0.0; t * num_heads]);
             let qkv = Matrix::of(cpu::values(&qkv_t3d), width);
-            let (out, log_sum) = (Matrix::of(&output_td, d), Matrix::of(&log_sum_th, num_heads));
+            let (out, log_sum) = (Matrix::of_mut(&mut output_td, d), Matrix::of_mut(&mut log_sum_th, num_heads));
             tasks(&cpu::int_values(&bounds_2t), num_heads)
                 .par_iter()
                 .for_each(|task| forward(task, qkv, out, log_sum, window, d / num_heads));
@@ -393,13 +397,13 @@ mod twin {
                 [qkv_t3d, output_td, log_sum_th, grad_td].map(cpu::contiguous);
             let [t, width] = qkv_t3d.shape().dims();
             let d = width / 3;
-            let d_qkv_t3d = vec![0.0; t * width];
+            let mut d_qkv_t3d = vec![0.0; t * width];
             let pass = BackwardPass {
                 qkv: Matrix::of(cpu::values(&qkv_t3d), width),
                 out: Matrix::of(cpu::values(&output_td), d),
                 log_sum: Matrix::of(cpu::values(&log_sum_th), num_heads),
                 grad: Matrix::of(cpu::values(&grad_td), d),
-                d_qkv: Matrix::of(&d_qkv_t3d, width),
+                d_qkv: Matrix::of_mut(&mut d_qkv_t3d, width),
                 window,
                 head_size: d / num_heads,
             };

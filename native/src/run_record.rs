@@ -1,0 +1,96 @@
+//! The record of a run: what it was asked to do (`run.json`) and what happened (`metrics.jsonl`).
+
+use std::path::Path;
+
+use anaume_core::config::ModelConfig;
+use anaume_core::report::{FORMAT_VERSION, Record, RunManifest, StartRecord};
+use anyhow::Context;
+
+use crate::checkpoint::TrainerState;
+use crate::data::dataset::Dataset;
+use crate::files::{read, write_atomic};
+use crate::host;
+use crate::logs::MetricsLog;
+use crate::plan::Plan;
+
+/// Everything that is needed to repeat a run.
+pub fn manifest(
+    plan: &Plan,
+    config: &ModelConfig,
+    dataset: &Dataset,
+    tokenizer_hash: &str,
+) -> anyhow::Result<RunManifest> {
+    Ok(RunManifest {
+        format_version: FORMAT_VERSION,
+        program_version: env!("CARGO_PKG_VERSION").into(),
+        git_commit: option_env!("ANAUME_GIT_COMMIT").map(str::to_owned),
+        command_line: std::env::args().skip(1).collect(),
+        recipe: serde_json::to_value(&plan.recipe)?,
+        seeds: [("train".to_owned(), plan.recipe.train.seed)].into(),
+        data_fingerprint: dataset.manifest.fingerprint.clone(),
+        tokenizer_blake3: tokenizer_hash.to_owned(),
+        model_config: serde_json::to_value(config)?,
+        device: plan.device.clone(),
+        host_cores: std::thread::available_parallelism().map_or(1, usize::from),
+        started_at: host::now_rfc3339(),
+    })
+}
+
+/// What decides which batches a run sees: a resume with another model, tokenizer, data or data setting is refused. Steps,
+/// rates and places may change between sessions; a change is printed.
+pub fn identity(manifest: &RunManifest) -> String {
+    let mut data = manifest.recipe["data"].clone();
+    data.as_object_mut().and_then(|data| data.remove("num_threads"));
+    let parts = serde_json::json!([
+        data,
+        manifest.seeds,
+        manifest.model_config,
+        manifest.tokenizer_blake3,
+        manifest.data_fingerprint
+    ]);
+    blake3::hash(parts.to_string().as_bytes()).to_hex().to_string()
+}
+
+/// Says which recipe keys differ from those of the run so far.
+fn print_changes(before: &serde_json::Value, now: &serde_json::Value) {
+    for (section, keys) in now.as_object().into_iter().flatten() {
+        for (key, value) in keys.as_object().into_iter().flatten() {
+            let old = &before[section][key];
+            if old != value {
+                eprintln!("changed     {section}.{key}: {old} before, {value} from here on");
+            }
+        }
+    }
+}
+
+/// Opens `metrics.jsonl` where the state stands, and writes `run.json`.
+pub fn open_logs(
+    out: &Path,
+    manifest: &RunManifest,
+    state: &TrainerState,
+    resumed: bool,
+) -> anyhow::Result<MetricsLog> {
+    let path = out.join("metrics.jsonl");
+    let manifest_path = out.join("run.json");
+    let mut metrics = match resumed {
+        true => {
+            if let Ok(before) = RunManifest::from_json(&String::from_utf8_lossy(&read(&manifest_path)?)) {
+                print_changes(&before.recipe, &manifest.recipe);
+            }
+            MetricsLog::open_at(&path, state.metrics_bytes, state.step)?
+        }
+        false => {
+            // A run that ended before its first checkpoint starts anew.
+            match std::fs::remove_file(&path) {
+                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(cause).with_context(|| format!("cannot replace {}", path.display()));
+                }
+                _ => MetricsLog::create(&path)?,
+            }
+        }
+    };
+    write_atomic(&manifest_path, manifest.to_json().as_bytes())?;
+    let started_at = host::now_rfc3339();
+    metrics.append(&Record::Start(StartRecord { format_version: FORMAT_VERSION, step: state.step, started_at }))?;
+    Ok(metrics)
+}
