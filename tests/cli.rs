@@ -336,3 +336,26 @@ fn a_full_disk_is_exit_5_and_leaves_nothing() {
     assert!(error.contains("cannot write model.safetensors"), "{error}");
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn a_run_that_ended_before_its_first_step_can_be_started_and_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    run_pretrain(&run, &["--stop-after", "0"]);
+    run_pretrain(&run, &["--stop-after", "2", "--resume"]);
+    let bare = dir.path().join("bare");
+    std::fs::create_dir(&bare).unwrap();
+    std::fs::write(bare.join("metrics.jsonl"), "{\"event\":\"start\"").unwrap();
+    run_pretrain(&bare, &["--stop-after", "1"]);
+}
+
+#[test]
+fn going_back_to_an_older_checkpoint_sets_the_newer_ones_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let straight = outcome(&run, &run_pretrain(&run, &[]));
+    let older = path(&run, "step-00000020");
+    run_pretrain(&run, &["--resume", &older, "--stop-after", "22"]);
+    assert!(!run.join("step-00000040").exists());
+    assert_eq!(straight, outcome(&run, &run_pretrain(&run, &["--resume"])));
+}

@@ -12,7 +12,7 @@ use anaume_core::weights::HostTensor;
 use anaume_tests::{
     Golden, assert_close, assert_within, batch, devices, golden_model, largest, random, read, relative_difference,
 };
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::gradients::{add_gradients, gradient_goldens, tracked_model};
 use crate::model::parameters;
@@ -278,4 +278,30 @@ fn evaluation_weighs_batches_by_their_masked_tokens() {
     let (parts, whole) = (evaluate(&eight), evaluate(&[joined(&eight)]));
     assert_close("loss", &[parts.loss() as f32], &[whole.loss() as f32], 1e-5);
     assert_eq!((parts.accuracy(), parts.num_masked), (whole.accuracy(), whole.num_masked));
+}
+
+#[test]
+fn half_precision_follows_single_precision() {
+    for (device_name, device) in devices() {
+        if !device.supports_dtype(DType::F16) {
+            anaume_tests::skip(&format!("{device_name} has no f16"));
+            continue;
+        }
+        let batch = joined(&eight_sequences());
+        let losses = |precision: Precision| -> Vec<f32> {
+            let optimizer = AdamW::new(AdamWConfig { lr: 1e-3, ..AdamWConfig::default() });
+            let mut trainer = Trainer::new(golden_model("plain", &device), optimizer, precision).unwrap();
+            let step = |trainer: &mut Trainer| {
+                trainer.accumulate(&batch, batch.masked.len()).unwrap();
+                pollster::block_on(trainer.finish(batch.masked.len(), 1e-3)).unwrap()
+            };
+            // The first scales may overflow: a skipped step halves the scale and is tried again.
+            let steps = (0..40).map(|_| step(&mut trainer)).filter(|outcome| outcome.applied).take(10);
+            steps.map(|outcome| outcome.loss as f32).collect()
+        };
+        let (half, single) = (losses(Precision::F16), losses(Precision::F32));
+        assert_eq!(half.len(), 10, "{device_name}: too many skipped steps");
+        assert_close(device_name, &half, &single, 5e-3);
+        assert!(half[9] < half[0], "{device_name}: the loss does not fall: {half:?}");
+    }
 }

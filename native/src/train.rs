@@ -447,7 +447,7 @@ fn validation_set(
         return Ok(Vec::new());
     }
     let rows = recipe.train.micro_batch_rows.min(recipe.validation.max_rows).max(1);
-    validation_batches(dataset.split("test")?, loader_config, tokenize, rows, recipe.validation.max_rows.div_ceil(rows))
+    validation_batches(dataset.split("test")?, loader_config, tokenize, rows, recipe.validation.max_rows)
 }
 
 /// A document's token ids, without special tokens.

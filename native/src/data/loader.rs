@@ -6,7 +6,7 @@
 //! in the sequence is a [`Cursor`] of three numbers, and how many threads work ahead changes nothing.
 
 use super::dataset::Split;
-use super::order::{BlockId, BlockReader, Order};
+use super::order::{BlockId, BlockReader, Order, permutation};
 use crate::exit::{Coded, Exit};
 use anaume_core::batch::{Batch, FrameIds, Layout, Row, layout_rows};
 use anaume_core::masking::MaskingConfig;
@@ -118,12 +118,21 @@ impl BlockMaker {
             };
             documents.push((number, ids));
         }
-        let mut rows = layout_rows(&documents, config.layout, config.frame, config.max_length, config.row_length)?;
+        let rows = layout_rows(&documents, config.layout, config.frame, config.max_length, config.row_length)?;
+        let mut rows = shuffled(rows, &[config.seed, at.epoch, at.block | ROW_ORDER]);
         for row in &mut rows {
             row.mask(&config.masking, config.seed, at.epoch, |id| config.special_ids.contains(&id));
         }
         Ok(Some(rows))
     }
+}
+
+/// Marks the key of a block's row order among the keys of the documents' order.
+const ROW_ORDER: u64 = 1 << 63;
+
+/// The rows in an order that depends on the key alone: without it the rows of one book would fill a whole batch.
+fn shuffled(mut rows: Vec<Row>, key: &[u64; 3]) -> Vec<Row> {
+    permutation(rows.len(), key).into_iter().map(|index| std::mem::take(&mut rows[index as usize])).collect()
 }
 
 /// The ids of a text, or `None` if it was told to stop meanwhile.
@@ -334,18 +343,17 @@ fn misplaced(cursor: Cursor) -> anyhow::Error {
 }
 
 /// The batches of a fixed validation set: order and masks depend on the seed alone, so that losses can be compared
-/// within a run and between runs. At most `max_batches` batches of `num_rows` rows (the last may have fewer).
+/// within a run and between runs. At most `max_rows` rows, in batches of `num_rows` (the last may have fewer).
 pub fn validation_batches(
     split: Split,
     config: &LoaderConfig,
     tokenize: Tokenize,
     num_rows: usize,
-    max_batches: usize,
+    max_rows: usize,
 ) -> Result<Vec<Batch>> {
     config.validate(&split)?;
     let order = Arc::new(Order::new(Arc::new(split), config.seed, config.shards_per_window, config.block_bytes));
     let mut maker = BlockMaker { reader: BlockReader::new(order.clone()), config: Arc::new(config.clone()), tokenize };
-    let max_rows = num_rows.saturating_mul(max_batches);
     let mut rows = Vec::new();
     for block in 0..order.num_blocks(VALIDATION_EPOCH) {
         if rows.len() >= max_rows {

@@ -130,7 +130,7 @@ impl BlockReader {
 }
 
 /// A permutation of `0..len` (below 2^32) that depends on the key alone: Fisher and Yates' shuffle, drawn from BLAKE3.
-fn permutation(len: usize, key: &[u64; 3]) -> Vec<u32> {
+pub fn permutation(len: usize, key: &[u64; 3]) -> Vec<u32> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"anaume order 1");
     for part in key {

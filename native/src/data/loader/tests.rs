@@ -231,6 +231,19 @@ fn dropping_a_loader_stops_its_threads() {
 }
 
 #[test]
+fn the_rows_of_a_block_are_shuffled_by_their_key() {
+    let rows: Vec<Row> = (0..50).map(|id| Row { ids: vec![id], ..Row::default() }).collect();
+    let mixed = shuffled(rows.clone(), &[1, 2, 3]);
+    assert_eq!(mixed, shuffled(rows.clone(), &[1, 2, 3]));
+    assert_ne!(mixed, shuffled(rows.clone(), &[1, 2, 4]));
+    let neighbours = mixed.windows(2).filter(|pair| pair[0].ids[0] + 1 == pair[1].ids[0]).count();
+    assert!(neighbours < 10, "{neighbours} of 49 neighbours stayed together");
+    let mut sorted = mixed;
+    sorted.sort_by_key(|row| row.ids[0]);
+    assert_eq!(sorted, rows);
+}
+
+#[test]
 fn the_validation_set_is_fixed_and_holds_every_document_once() {
     let dir = tempfile::tempdir().unwrap();
     let texts = texts(60);
@@ -242,7 +255,7 @@ fn the_validation_set_is_fixed_and_holds_every_document_once() {
     let batches = |max| validation_batches(dataset.split(TEST).unwrap(), &config(0.3), tokenize(), 2, max).unwrap();
     let all = batches(usize::MAX);
     assert_eq!(all, batches(usize::MAX));
-    assert_eq!(all[..2], batches(2));
+    assert_eq!(all[..2], batches(4));
     let split = dataset.split(TEST).unwrap();
     let expected_texts = (0..20).map(|i| split.document(i).unwrap().text);
     let mut expected: Vec<u32> = expected_texts.flat_map(|text| tokenize()(&text).unwrap()).collect();
