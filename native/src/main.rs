@@ -26,6 +26,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // Wayland's library, which Vulkan drivers load, reports its absence as an error on every start.
+        // SAFETY: no other thread exists yet.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
+    }
     let filter = tracing_subscriber::EnvFilter::try_from_env("ANAUME_LOG")
         // A tensor library that reports what it compiles is noise to whoever trains a model.
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,cubecl=error,wgpu=error,naga=error"));

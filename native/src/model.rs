@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anaume_core::config::{ModelConfig, preset_names};
 use anaume_core::infer::{Engine, ModelFiles, check_rows};
 use anaume_core::modernbert::MaskedLm;
-use anaume_core::weights::{RandomParameters, StoredType, parameters_hash, read_parameters, write_safetensors};
+use anaume_core::weights::{
+    RandomParameters, StoredType, WeightFile, parameters_hash, read_parameters, write_safetensors,
+};
 use anyhow::Context;
 use burn::tensor::Device;
 use serde_json::json;
@@ -71,6 +73,19 @@ pub fn tokenizer_files(dir: &Path) -> anyhow::Result<Vec<(&'static str, Vec<u8>)
 pub fn load_config(dir: &Path) -> anyhow::Result<ModelConfig> {
     let path = dir.join("config.json");
     ModelConfig::from_json(&read(&path)?).with_context(|| path.display().to_string())
+}
+
+/// Loads a masked language model without its tokenizer.
+pub fn load_masked_lm(dir: &Path, config: &ModelConfig, device: &Device) -> anyhow::Result<MaskedLm> {
+    let path = dir.join("model.safetensors");
+    let bytes = read(&path)?;
+    let load = || -> anaume_core::Result<MaskedLm> {
+        let mut source = WeightFile::new(&bytes, device)?;
+        let model = MaskedLm::new(&mut source, config, device)?;
+        source.finish()?;
+        Ok(model)
+    };
+    load().with_context(|| path.display().to_string())
 }
 
 /// Loads a masked language model with its tokenizer.

@@ -7,13 +7,11 @@ use std::time::Instant;
 
 use anaume_core::batch::Batch;
 use anaume_core::config::ModelConfig;
-use anaume_core::modernbert::MaskedLm;
 use anaume_core::optim::AdamW;
 use anaume_core::plot::{Run, loss_chart};
 use anaume_core::report::{Record, StepRecord, ValidationRecord};
 use anaume_core::tokenizer::Tokenizer;
 use anaume_core::train_step::{Evaluation, StepOutcome, Trainer};
-use anaume_core::weights::WeightFile;
 use anyhow::{Context, bail};
 use fs4::FileExt;
 
@@ -25,7 +23,7 @@ use crate::exit::{Coded, Exit};
 use crate::figures::write_figure;
 use crate::files::read;
 use crate::logs::{MetricsLog, TensorBoardLog, read_metrics};
-use crate::model::load_config;
+use crate::model::{load_config, load_masked_lm};
 use crate::plan::{OnNonFinite, Plan, Recipe};
 use crate::progress::{Progress, format_count};
 use crate::run_record::{identity, manifest, open_logs};
@@ -140,7 +138,8 @@ impl Session {
 
         let resumed = checkpoint_to_resume(args)?;
         let parameters_dir = resumed.as_deref().unwrap_or(&args.model);
-        let mut trainer = load_trainer(parameters_dir, &config, &plan.recipe, &ready)?;
+        let model = load_masked_lm(parameters_dir, &config, &ready.device)?;
+        let mut trainer = Trainer::new(model, AdamW::new(plan.recipe.optim), plan.recipe.train.precision.into())?;
         let state = match &resumed {
             Some(dir) => resume(dir, &mut trainer, &identity)?,
             None => TrainerState::start(identity),
@@ -407,19 +406,6 @@ fn checkpoint_to_resume(args: &Args) -> anyhow::Result<Option<PathBuf>> {
             Ok(Some(path))
         }
     }
-}
-
-fn load_trainer(dir: &Path, config: &ModelConfig, recipe: &Recipe, ready: &Ready) -> anyhow::Result<Trainer> {
-    let path = dir.join("model.safetensors");
-    let bytes = read(&path)?;
-    let load = || -> anaume_core::Result<MaskedLm> {
-        let mut source = WeightFile::new(&bytes, &ready.device)?;
-        let model = MaskedLm::new(&mut source, config, &ready.device)?;
-        source.finish()?;
-        Ok(model)
-    };
-    let model = load().with_context(|| path.display().to_string())?;
-    Ok(Trainer::new(model, AdamW::new(recipe.optim), recipe.train.precision.into())?)
 }
 
 fn resume(dir: &Path, trainer: &mut Trainer, identity: &str) -> anyhow::Result<TrainerState> {

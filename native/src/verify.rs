@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::device::Choice;
 use crate::exit::{Coded, Exit, WithExit};
 use crate::files::read;
-use crate::model::load_config;
+use crate::model::{load_config, load_masked_lm};
 
 /// Arguments of `anaume verify`.
 #[derive(clap::Args, Debug)]
@@ -176,11 +176,11 @@ fn integers(tensors: &SafeTensors<'_>, key: &str) -> anyhow::Result<Vec<i64>> {
 
 fn compute(dir: &Path, reference: &Reference<'_>, device: &Device) -> anyhow::Result<(Vec<f32>, Compared)> {
     let config = load_config(dir)?;
-    let path = dir.join("model.safetensors");
-    let bytes = read(&path)?;
-    let mut source = WeightFile::new(&bytes, device).with_context(|| path.display().to_string())?;
     let sequences = reference.sequences()?;
     if config.architectures.iter().any(|name| name.ends_with("ForSequenceClassification")) {
+        let path = dir.join("model.safetensors");
+        let bytes = read(&path)?;
+        let mut source = WeightFile::new(&bytes, device).with_context(|| path.display().to_string())?;
         let model =
             SequenceClassifier::new(&mut source, &config, device).with_context(|| path.display().to_string())?;
         source.finish().with_context(|| path.display().to_string())?;
@@ -188,8 +188,7 @@ fn compute(dir: &Path, reference: &Reference<'_>, device: &Device) -> anyhow::Re
         let kind = Compared { key: "logits", first_positions: 0, per_sequence: true };
         return Ok((pollster::block_on(read_back(logits))?, kind));
     }
-    let model = MaskedLm::new(&mut source, &config, device).with_context(|| path.display().to_string())?;
-    source.finish().with_context(|| path.display().to_string())?;
+    let model = load_masked_lm(dir, &config, device)?;
     let inputs = model.encoder.inputs(&sequences)?;
     masked_lm_output(&model, &inputs, &config, reference)
 }

@@ -1,23 +1,21 @@
 //! `anaume bench`: how fast this machine computes, in numbers that can be held against another program's.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anaume_core::batch::{Batch, Sequences};
 use anaume_core::modernbert::MaskedLm;
 use anaume_core::optim::{AdamW, AdamWConfig};
 use anaume_core::train_step::Trainer;
-use anaume_core::weights::{WeightFile, read_back};
-use anyhow::Context;
+use anaume_core::weights::read_back;
 use burn::tensor::{Device, Distribution, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
 
 use crate::device::Choice;
-use crate::files::read;
 use crate::host;
-use crate::model::load_config;
+use crate::model::{load_config, load_masked_lm};
 use crate::progress::{format_bytes, format_count, format_si};
 
 /// Arguments of `anaume bench`.
@@ -52,7 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let peak = matmul_peak(&ready.device)?;
     let config = load_config(&args.model)?;
     let batch = random_batch(args.batch, args.length, config.vocab_size);
-    let model = load(&args.model, &ready.device)?;
+    let model = load_masked_lm(&args.model, &config, &ready.device)?;
     let tokens = batch.num_tokens;
     let (seconds, flops) = match args.what.as_str() {
         "encoder" => {
@@ -92,15 +90,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         memory.map(|bytes| format!(", peak memory {}", format_bytes(bytes))).unwrap_or_default(),
     );
     Ok(())
-}
-
-fn load(dir: &Path, device: &Device) -> anyhow::Result<MaskedLm> {
-    let config = load_config(dir)?;
-    let bytes = read(&dir.join("model.safetensors"))?;
-    let mut source = WeightFile::new(&bytes, device)?;
-    let model = MaskedLm::new(&mut source, &config, device).with_context(|| dir.display().to_string())?;
-    source.finish()?;
-    Ok(model)
 }
 
 /// Random ids, 30 % of them to be predicted; the same for the same shape.
