@@ -2,7 +2,9 @@
 
 mod batch;
 mod boundary;
+mod checkpoint;
 mod cli;
+mod commands;
 mod gradients;
 mod invariance;
 mod masking;

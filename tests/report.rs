@@ -50,7 +50,12 @@ fn validation() -> ValidationRecord {
 }
 
 fn start(format_version: u32) -> Record {
-    Record::Start(StartRecord { format_version, step: 0, started_at: "2026-01-01T00:00:00Z".into() })
+    Record::Start(StartRecord {
+        format_version,
+        step: 0,
+        started_at: "2026-01-01T00:00:00Z".into(),
+        command_line: vec!["pretrain".into()],
+    })
 }
 
 #[test]

@@ -5,10 +5,12 @@
 
 use crate::error::{Error, Result};
 use crate::masking::{IGNORE_LABEL, MaskingConfig, mask_tokens};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// How documents are laid out in rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Layout {
     /// Every token is used: long documents are cut into chunks, several chunks share a row.
     #[default]

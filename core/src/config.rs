@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::weights::StoredType;
 
 /// Which tokens a layer's attention sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,9 +201,14 @@ impl ModelConfig {
         config.normalised()
     }
 
-    /// `config.json`: both layouts at once, so that every version of transformers reads it; keys sorted.
-    pub fn to_json(&self) -> Vec<u8> {
-        let value = serde_json::to_value(self).expect("a configuration is plain data");
+    /// `config.json` beside weights stored as `stored`: both layouts at once, so that every version of transformers reads
+    /// it; keys sorted.
+    pub fn to_json(&self, stored: StoredType) -> Vec<u8> {
+        let mut value = serde_json::to_value(self).expect("a configuration is plain data");
+        let fields = value.as_object_mut().expect("a structure is an object");
+        // The older name of the same thing must not contradict it.
+        fields.remove("torch_dtype");
+        fields.insert("dtype".into(), stored.torch_name().into());
         let mut text = serde_json::to_vec_pretty(&value).expect("JSON values are writable");
         text.push(b'\n');
         text

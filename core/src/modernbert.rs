@@ -9,6 +9,7 @@
 
 use anaume_shaders::{attention, geglu, layer_norm, rope};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 use crate::batch::Sequences;
 use crate::config::{LayerType, ModelConfig, Pooling};
@@ -44,7 +45,8 @@ pub trait Parameters {
 }
 
 /// What the large matrix products take as inputs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// f32.
     #[default]

@@ -104,6 +104,9 @@ pub struct StartRecord {
     pub step: u64,
     /// Time of the start, RFC 3339 in UTC.
     pub started_at: String,
+    /// Arguments as typed, without the program's name.
+    #[serde(default)]
+    pub command_line: Vec<String>,
 }
 
 /// One optimizer step, over all of its accumulated batches.

@@ -116,6 +116,17 @@ pub enum StoredType {
     BF16,
 }
 
+impl StoredType {
+    /// PyTorch's name, as in `dtype` of `config.json`.
+    pub const fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::BF16 => "bfloat16",
+        }
+    }
+}
+
 /// A tensor read back from the device.
 pub struct HostTensor {
     /// Hugging Face's name.
@@ -162,9 +173,9 @@ pub fn parameters_hash(tensors: &[HostTensor]) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// A safetensors file that transformers reads (`format: pt`).
+/// A safetensors file that transformers reads (`format: pt`). Fails where a value is too large for `stored`.
 pub fn write_safetensors(tensors: &[HostTensor], stored: StoredType) -> Result<Vec<u8>> {
-    let encoded: Vec<Vec<u8>> = tensors.iter().map(|tensor| encode(&tensor.values, stored)).collect();
+    let encoded: Vec<Vec<u8>> = tensors.iter().map(|tensor| encode(tensor, stored)).collect::<Result<_>>()?;
     let dtype = match stored {
         StoredType::F32 => Dtype::F32,
         StoredType::F16 => Dtype::F16,
@@ -179,11 +190,20 @@ pub fn write_safetensors(tensors: &[HostTensor], stored: StoredType) -> Result<V
     safetensors::serialize(views, Some(metadata)).map_err(format_error)
 }
 
-fn encode(values: &[f32], stored: StoredType) -> Vec<u8> {
+fn encode(tensor: &HostTensor, stored: StoredType) -> Result<Vec<u8>> {
+    let values = tensor.values.iter();
     match stored {
-        StoredType::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        StoredType::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
-        StoredType::BF16 => values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect(),
+        StoredType::F32 => Ok(values.flat_map(|value| value.to_le_bytes()).collect()),
+        StoredType::BF16 => Ok(values.flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect()),
+        StoredType::F16 => {
+            match values.clone().position(|value| value.is_finite() && !f16::from_f32(*value).is_finite()) {
+                Some(index) => {
+                    let message = format!("element {index} is {}, too large for f16; store bf16", tensor.values[index]);
+                    Err(weight_error(&tensor.name, message))
+                }
+                None => Ok(values.flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()),
+            }
+        }
     }
 }
 

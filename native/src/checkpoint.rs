@@ -16,14 +16,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Cursor;
 use crate::exit::{Coded, Exit, WithExit};
-use crate::files::{read, sync_dir, write_dir_atomic};
-use crate::model::TOKENIZER_FILES;
+use crate::files::{STAGED, read, sync_dir, write_dir_atomic};
+use crate::model::tokenizer_files;
 
 /// Version of `trainer.json` and `manifest.json`.
 const FORMAT_VERSION: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 const STATE: &str = "trainer.json";
 const MOMENTS: &str = "optimizer.safetensors";
+/// Begins the names of checkpoints.
+const FOLDER_PREFIX: &str = "step-";
+/// Begins the names of checkpoints that are being removed: a half-removed folder must not look like a checkpoint.
+const REMOVING: &str = ".removing-";
 
 /// Everything of a run in progress that is neither a parameter nor a moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,7 +87,7 @@ struct FileEntry {
 
 /// Folder of a step.
 pub fn folder(run: &Path, step: u64) -> PathBuf {
-    run.join(format!("step-{step:08}"))
+    run.join(format!("{FOLDER_PREFIX}{step:08}"))
 }
 
 /// Writes the checkpoint of `state.step` with the tokenizer files of `tokenizer_dir`; completes the state's hash.
@@ -99,16 +103,12 @@ pub fn save(
     state.optimizer_steps = trainer.optimizer.num_steps;
     state.loss_scale = trainer.loss_scale;
     let mut files: Vec<(&str, Vec<u8>)> = vec![
-        ("config.json", config.to_json()),
+        ("config.json", config.to_json(StoredType::F32)),
         ("model.safetensors", write_safetensors(&parameters, StoredType::F32)?),
         (MOMENTS, write_safetensors(&pollster::block_on(trainer.optimizer.read_state())?, StoredType::F32)?),
         (STATE, serde_json::to_vec_pretty(state)?),
     ];
-    for name in TOKENIZER_FILES {
-        if tokenizer_dir.join(name).exists() {
-            files.push((name, read(&tokenizer_dir.join(name))?));
-        }
-    }
+    files.extend(tokenizer_files(tokenizer_dir)?);
     let entry = |bytes: &Vec<u8>| FileEntry { bytes: bytes.len() as u64, blake3: hash(bytes) };
     let entries = files.iter().map(|(name, bytes)| ((*name).to_owned(), entry(bytes))).collect();
     let manifest = Manifest { format_version: FORMAT_VERSION, step: state.step, files: entries };
@@ -153,11 +153,31 @@ pub fn list(run: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot list {}", run.display()))?;
         let name = entry.file_name();
-        let step = name.to_str().and_then(|name| name.strip_prefix("step-")).and_then(|step| step.parse().ok());
+        let step = name.to_str().and_then(|name| name.strip_prefix(FOLDER_PREFIX)).and_then(|step| step.parse().ok());
         found.extend(step.map(|step| (step, entry.path())));
     }
     found.sort();
     Ok(found)
+}
+
+/// Clears away what a killed process left half done, for whoever holds the run folder's lock: a checkpoint that was whole
+/// but not yet in its place goes there, the rest is removed.
+pub fn clear_leftovers(run: &Path) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(run).with_context(|| format!("cannot list {}", run.display()))?;
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot list {}", run.display()))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with(REMOVING) {
+            std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        } else if let Some(name) = name.strip_prefix('.').filter(|name| name.starts_with(FOLDER_PREFIX)) {
+            let (staged, target) = (path.join(STAGED), run.join(name.split('.').next().unwrap_or(name)));
+            if !target.exists() && verify(&staged).is_ok() {
+                std::fs::rename(&staged, &target).with_context(|| format!("cannot restore {}", target.display()))?;
+            }
+            std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    sync_dir(run)
 }
 
 /// The newest checkpoint that verifies; damaged ones are named on stderr and passed over.
@@ -193,8 +213,7 @@ pub fn prune(run: &Path, keep: usize, newest: &Path) -> anyhow::Result<()> {
     }
     for (_, path) in &all[..all.len() - keep] {
         if path != newest {
-            // Renamed first: a half-removed folder must not look like a checkpoint.
-            let doomed = path.with_file_name(format!(".removing-{}", path.file_name().unwrap_or_default().display()));
+            let doomed = path.with_file_name(format!("{REMOVING}{}", path.file_name().unwrap_or_default().display()));
             std::fs::rename(path, &doomed)
                 .and_then(|()| std::fs::remove_dir_all(&doomed))
                 .with_context(|| format!("cannot remove the old checkpoint {}", path.display()))?;

@@ -68,8 +68,9 @@ pub struct Adapter {
     pub max_buffer_bytes: u64,
     /// Shared memory of a workgroup, in bytes.
     pub max_workgroup_storage_bytes: u32,
+    /// How burn finds it; `None` where burn would open another adapter.
     #[serde(skip)]
-    selector: (WgpuBackend, DeviceKind),
+    selector: Option<(WgpuBackend, DeviceKind)>,
 }
 
 impl Adapter {
@@ -109,12 +110,14 @@ fn kind_of(device_type: wgpu::DeviceType) -> &'static str {
 fn describe(adapter: &wgpu::Adapter, name: String, (api, rank): (WgpuBackend, usize)) -> Adapter {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     let kind = kind_of(info.device_type);
-    let selector = match kind {
-        "discrete" => DeviceKind::DiscreteGpu(rank),
-        "integrated" => DeviceKind::IntegratedGpu(rank),
-        "virtual" => DeviceKind::VirtualGpu(rank),
-        "software" => DeviceKind::Cpu,
-        _ => DeviceKind::DefaultDevice,
+    let device_kind = match (kind, rank) {
+        ("discrete", _) => Some(DeviceKind::DiscreteGpu(rank)),
+        ("integrated", _) => Some(DeviceKind::IntegratedGpu(rank)),
+        ("virtual", _) => Some(DeviceKind::VirtualGpu(rank)),
+        // These have no number: the first of its kind is what burn opens.
+        ("software", 0) => Some(DeviceKind::Cpu),
+        ("other", 0) => Some(DeviceKind::DefaultDevice),
+        _ => None,
     };
     Adapter {
         name,
@@ -126,7 +129,7 @@ fn describe(adapter: &wgpu::Adapter, name: String, (api, rank): (WgpuBackend, us
         max_binding_bytes: limits.max_storage_buffer_binding_size,
         max_buffer_bytes: limits.max_buffer_size,
         max_workgroup_storage_bytes: limits.max_compute_workgroup_storage_size,
-        selector: (api, selector),
+        selector: device_kind.map(|kind| (api, kind)),
     }
 }
 
@@ -166,7 +169,11 @@ fn cpu() -> Ready {
 }
 
 fn open_adapter(adapter: &Adapter) -> anyhow::Result<Ready> {
-    let (api, kind) = adapter.selector.clone();
+    let Some((api, kind)) = adapter.selector.clone() else {
+        let message =
+            format!("{} ({}) cannot be told from another adapter of its kind", adapter.name, adapter.hardware);
+        return Err(Coded::new(Exit::Usage, message));
+    };
     let device = Device::wgpu_options()
         .graphics_api(api)
         .device_kind(kind)

@@ -34,6 +34,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Name of a complete folder before it is moved into place, inside a hidden temporary folder.
+pub const STAGED: &str = "new";
+
 /// Writes a folder of files: into a temporary folder beside it, synced to disk, renamed into place. On any error
 /// nothing is left behind and what was there before is untouched. A folder that holds something is replaced only if
 /// `force` is set.
@@ -50,7 +53,7 @@ pub fn write_dir_atomic(out: &Path, files: &[(&str, &[u8])], force: bool) -> any
     fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))?;
     let staged = tempfile::Builder::new().prefix(&hidden(name)).tempdir_in(parent);
     let staged = staged.with_context(|| format!("cannot make a temporary folder in {}", parent.display()))?;
-    let contents = staged.path().join("new");
+    let contents = staged.path().join(STAGED);
     write_files(&contents, files)?;
     replace(&target, &contents, &staged.path().join("old"), occupied)
         .with_context(|| format!("cannot put {} in place", out.display()))?;
@@ -58,7 +61,7 @@ pub fn write_dir_atomic(out: &Path, files: &[(&str, &[u8])], force: bool) -> any
 }
 
 /// Moves the new folder to its place; what was there goes back if that fails.
-fn replace(target: &Path, new: &Path, old: &Path, occupied: bool) -> std::io::Result<()> {
+pub fn replace(target: &Path, new: &Path, old: &Path, occupied: bool) -> std::io::Result<()> {
     if occupied {
         fs::rename(target, old)?;
     }

@@ -300,6 +300,7 @@ mod tests {
             format_version: FORMAT_VERSION,
             step: 0,
             started_at: "2026-01-01T00:00:00Z".into(),
+            command_line: Vec::new(),
         })
     }
 

@@ -1,5 +1,8 @@
 //! `anaume`: Japanese ModernBERT on the command line.
 
+#[macro_use]
+mod say;
+
 mod bench;
 mod checkpoint;
 mod cli;
@@ -37,17 +40,9 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match cli::Cli::parse().command.run() {
         Ok(()) => ExitCode::SUCCESS,
-        // The reader of our output went away: nothing is wrong on this side.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(exit::code_of(&error) as u8)
         }
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let kind =
-        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-    error.chain().any(|cause| kind(cause) == Some(std::io::ErrorKind::BrokenPipe))
 }

@@ -6,7 +6,7 @@ use anaume_core::config::{ModelConfig, preset_names};
 use anaume_core::infer::{Engine, ModelFiles, check_rows};
 use anaume_core::modernbert::MaskedLm;
 use anaume_core::weights::{
-    RandomParameters, StoredType, WeightFile, parameters_hash, read_parameters, write_safetensors,
+    HostTensor, RandomParameters, StoredType, WeightFile, parameters_hash, read_parameters, write_safetensors,
 };
 use anyhow::Context;
 use burn::tensor::Device;
@@ -37,6 +37,21 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Write a model folder with its weights in another type: half the size, for sharing
+    #[command(after_help = "Example:\n  anaume model convert run/step-00100000 --dtype bf16 --out model-bf16/")]
+    Convert {
+        /// Model folder: masked LM
+        dir: PathBuf,
+        /// f32, f16 or bf16
+        #[arg(long, value_parser = stored_type)]
+        dtype: StoredType,
+        /// Folder to write
+        #[arg(long)]
+        out: PathBuf,
+        /// Replace an existing folder
+        #[arg(long)]
+        force: bool,
+    },
     /// Show parameters by part, FLOPs per token and memory of a model folder
     #[command(after_help = "Example:\n  anaume model info model/")]
     Info {
@@ -56,12 +71,22 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             println!("{} written, parameters blake3 {hash}", out.display());
             Ok(())
         }
+        Command::Convert { dir, dtype, out, force } => convert(&dir, dtype, &out, force),
         Command::Info { dir, json } => info(&dir, json),
     }
 }
 
+fn stored_type(name: &str) -> Result<StoredType, String> {
+    match name {
+        "f32" => Ok(StoredType::F32),
+        "f16" => Ok(StoredType::F16),
+        "bf16" => Ok(StoredType::BF16),
+        _ => Err("expected f32, f16 or bf16".into()),
+    }
+}
+
 /// Files of a tokenizer that a model folder carries.
-pub const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
 
 /// The tokenizer files of a folder that exist, with their bytes.
 pub fn tokenizer_files(dir: &Path) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
@@ -121,13 +146,33 @@ pub fn init(preset: &str, tokenizer_dir: &Path, seed: u64, out: &Path, force: bo
     let mut source = RandomParameters::new(seed, config.initializer_cutoff_factor, &device);
     let mut model = MaskedLm::new(&mut source, &config, &device)?;
     let parameters = pollster::block_on(read_parameters(&mut model))?;
-    let config_json = config.to_json();
-    let weights = write_safetensors(&parameters, StoredType::F32)?;
-    let tokenizer_files = tokenizer_files(tokenizer_dir)?;
-    let mut files: Vec<(&str, &[u8])> = vec![("config.json", &config_json), ("model.safetensors", &weights)];
-    files.extend(tokenizer_files.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
-    write_dir_atomic(out, &files, force)?;
+    write(&config, &parameters, StoredType::F32, tokenizer_dir, out, force)?;
     Ok(parameters_hash(&parameters))
+}
+
+/// Writes a model folder with the tokenizer files of `tokenizer_dir`.
+fn write(
+    config: &ModelConfig,
+    parameters: &[HostTensor],
+    stored: StoredType,
+    tokenizer_dir: &Path,
+    out: &Path,
+    force: bool,
+) -> anyhow::Result<()> {
+    let mut files =
+        vec![("config.json", config.to_json(stored)), ("model.safetensors", write_safetensors(parameters, stored)?)];
+    files.extend(tokenizer_files(tokenizer_dir)?);
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    write_dir_atomic(out, &files, force)
+}
+
+fn convert(dir: &Path, stored: StoredType, out: &Path, force: bool) -> anyhow::Result<()> {
+    let config = load_config(dir)?;
+    let mut model = load_masked_lm(dir, &config, &Device::flex())?;
+    let parameters = pollster::block_on(read_parameters(&mut model))?;
+    write(&config, &parameters, stored, dir, out, force)?;
+    println!("{} written as {}", out.display(), stored.torch_name());
+    Ok(())
 }
 
 fn info(dir: &Path, as_json: bool) -> anyhow::Result<()> {

@@ -49,29 +49,9 @@ pub struct TrainRecipe {
     /// Seed of the data order and of the masks.
     pub seed: u64,
     /// `f32`, or `f16` for the large matrix products where the device has it.
-    pub precision: PrecisionName,
+    pub precision: Precision,
     /// What a loss or gradient that is not finite does: `stop` the run, or `skip` the step.
     pub on_nonfinite: OnNonFinite,
-}
-
-/// Names of the precisions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PrecisionName {
-    /// 32 bits everywhere.
-    #[default]
-    F32,
-    /// 16 bits in the large matrix products, with dynamic loss scaling.
-    F16,
-}
-
-impl From<PrecisionName> for Precision {
-    fn from(name: PrecisionName) -> Self {
-        match name {
-            PrecisionName::F32 => Self::F32,
-            PrecisionName::F16 => Self::F16,
-        }
-    }
 }
 
 /// Names of the policies.
@@ -92,7 +72,7 @@ impl Default for TrainRecipe {
             batch_rows: 32,
             micro_batch_rows: 8,
             seed: 42,
-            precision: PrecisionName::F32,
+            precision: Precision::F32,
             on_nonfinite: OnNonFinite::Stop,
         }
     }
@@ -105,7 +85,7 @@ pub struct DataRecipe {
     /// Longest sequence and length of a row, in tokens.
     pub max_length: usize,
     /// `packed`: all text, several sequences a row; `one-per-row`: a document a row, cut and padded as the original does.
-    pub layout: LayoutName,
+    pub layout: Layout,
     /// Share of the tokens that are predicted.
     pub mask_probability: f64,
     /// Share of the predicted tokens shown as the mask.
@@ -116,22 +96,11 @@ pub struct DataRecipe {
     pub num_threads: usize,
 }
 
-/// Names of the layouts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LayoutName {
-    /// No padding, no text lost.
-    #[default]
-    Packed,
-    /// The original's way.
-    OnePerRow,
-}
-
 impl Default for DataRecipe {
     fn default() -> Self {
         Self {
             max_length: 1024,
-            layout: LayoutName::Packed,
+            layout: Layout::Packed,
             mask_probability: 0.3,
             mask_share: 0.8,
             random_share: 0.1,
@@ -247,11 +216,8 @@ impl Recipe {
         };
         let frame = FrameIds { cls: special.cls, sep: special.sep };
         let special_ids = (0..tokenizer.num_ids() as u32).filter(|id| tokenizer.is_special(*id)).collect();
-        let layout = match self.data.layout {
-            LayoutName::Packed => Layout::Packed,
-            LayoutName::OnePerRow => Layout::OnePerRow,
-        };
-        LoaderConfig { layout, ..LoaderConfig::new(self.train.seed, self.data.max_length, masking, frame, special_ids) }
+        let config = LoaderConfig::new(self.train.seed, self.data.max_length, masking, frame, special_ids);
+        LoaderConfig { layout: self.data.layout, ..config }
     }
 }
 

@@ -90,7 +90,11 @@ pub fn open_logs(
         }
     };
     write_atomic(&manifest_path, manifest.to_json().as_bytes())?;
-    let started_at = host::now_rfc3339();
-    metrics.append(&Record::Start(StartRecord { format_version: FORMAT_VERSION, step: state.step, started_at }))?;
+    metrics.append(&Record::Start(StartRecord {
+        format_version: FORMAT_VERSION,
+        step: state.step,
+        started_at: manifest.started_at.clone(),
+        command_line: manifest.command_line.clone(),
+    }))?;
     Ok(metrics)
 }

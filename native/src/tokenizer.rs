@@ -1,7 +1,6 @@
 //! `anaume tokenizer`: prepare, train, encode, inspect.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anaume_core::tokenizer::{self, MaskConvention, PieceKind, Tokenizer, TokenizerFiles, char_offsets};
@@ -138,11 +137,11 @@ fn write_and_report(files: &TokenizerFiles, target: &Target) -> anyhow::Result<(
     let greeting = tokenizer.encode("こんにちは", MaskConvention::Hf)?.ids;
     write_dir_atomic(&target.out, &files.named(), target.force)?;
     if target.json {
-        return print(
-            &json!({ "out": target.out, "num_ids": tokenizer.num_ids(), "こんにちは": greeting }).to_string(),
-        );
+        println!("{}", json!({ "out": target.out, "num_ids": tokenizer.num_ids(), "こんにちは": greeting }));
+    } else {
+        println!("{}: {} pieces; こんにちは is {greeting:?}", target.out.display(), tokenizer.num_ids());
     }
-    print(&format!("{}: {} pieces; こんにちは is {greeting:?}", target.out.display(), tokenizer.num_ids()))
+    Ok(())
 }
 
 fn encode(args: &EncodeArgs) -> anyhow::Result<()> {
@@ -155,7 +154,12 @@ fn encode(args: &EncodeArgs) -> anyhow::Result<()> {
         let pieces: Vec<_> = encoded.ids.iter().filter_map(|id| tokenizer.piece(*id)).collect();
         writeln!(plain, "{}\n{}", ids.join(" "), pieces.join(" "))?;
     }
-    if args.json { print(&json!({ "encodings": encodings }).to_string()) } else { print(plain.trim_end_matches('\n')) }
+    if args.json {
+        println!("{}", json!({ "encodings": encodings }));
+    } else {
+        println!("{}", plain.trim_end_matches('\n'));
+    }
+    Ok(())
 }
 
 fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
@@ -171,7 +175,7 @@ fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         "text": measured,
         "model": rows.map(|rows| json!({ "path": model, "vocab_size": rows, "fits": tokenizer.num_ids() <= rows })),
     });
-    print(&if args.json { report.to_string() } else { lines("", &report) })?;
+    println!("{}", if args.json { report.to_string() } else { lines("", &report) });
     match rows {
         Some(rows) if tokenizer.num_ids() > rows => Err(Coded::new(
             Exit::Data,
@@ -245,10 +249,6 @@ fn lines(prefix: &str, report: &Value) -> String {
         _ => Some(format!("{prefix}{key}: {value}")),
     };
     fields.iter().filter_map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn print(result: &str) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout().lock(), "{result}")?)
 }
 
 #[cfg(test)]

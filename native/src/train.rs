@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = load_config(&args.model)?;
     let dataset = Dataset::open(&args.data)?;
     let ready = args.device.open()?;
-    check_precision(&ready.device, recipe.train.precision.into())?;
+    check_precision(&ready.device, recipe.train.precision)?;
     check_length(&recipe, &config)?;
     let plan = Plan::new(&recipe, &config, &dataset, &ready.description, [&args.data, &args.model, &args.out]);
     if args.dry_run {
@@ -129,6 +129,7 @@ impl Session {
         let out = &args.out;
         std::fs::create_dir_all(out).with_context(|| format!("cannot make the run folder {}", out.display()))?;
         let lock = lock(out)?;
+        checkpoint::clear_leftovers(out)?;
         let tokenizer = crate::tokenizer::load(&args.model)?;
         anaume_core::infer::check_rows(&config, &tokenizer)?;
         let loader_config = plan.recipe.loader_config(&tokenizer, &config);
@@ -139,7 +140,7 @@ impl Session {
         let resumed = checkpoint_to_resume(args)?;
         let parameters_dir = resumed.as_deref().unwrap_or(&args.model);
         let model = load_masked_lm(parameters_dir, &config, &ready.device)?;
-        let mut trainer = Trainer::new(model, AdamW::new(plan.recipe.optim), plan.recipe.train.precision.into())?;
+        let mut trainer = Trainer::new(model, AdamW::new(plan.recipe.optim), plan.recipe.train.precision)?;
         let state = match &resumed {
             Some(dir) => resume(dir, &mut trainer, &identity)?,
             None => TrainerState::start(identity),
@@ -436,7 +437,7 @@ fn validation_set(
     validation_batches(dataset.split("test")?, loader_config, tokenize, rows, recipe.validation.max_rows)
 }
 
-/// A document's token ids, without special tokens.
+/// Token ids of a part of a document, without special tokens.
 fn tokenize(tokenizer: Tokenizer) -> Tokenize {
-    Arc::new(move |text| Ok(tokenizer.encode_body(text)?.ids))
+    Arc::new(move |text, part| Ok(tokenizer.encode_part(text, part)?.ids))
 }

@@ -41,8 +41,14 @@ impl Tokenizer {
     /// Ids of ordinary text, with no special tokens. What spells one (`<s>`, `[MASK]`, `<0x41>`) stays text: it is cut
     /// into other pieces, so a corpus cannot forge a mask or a border. Empty text gives no ids.
     pub fn encode_body(&self, text: &str) -> Result<Encoding> {
+        self.encode_part(text, 0..text.len())
+    }
+
+    /// [`Self::encode_body`] of a part of a text, given in bytes; offsets are those in the whole text. It is cut as what
+    /// follows the text before it: only the start of the text gets a `▁`.
+    pub fn encode_part(&self, text: &str, part: Range<usize>) -> Result<Encoding> {
         let mut body = Encoding::default();
-        self.encode_segment(text, 0..text.len(), &mut body)?;
+        self.encode_segment(text, part, &mut body)?;
         Ok(body)
     }
 

@@ -12,13 +12,14 @@ use anaume_core::batch::{Batch, FrameIds, Layout, Row, layout_rows};
 use anaume_core::masking::MaskingConfig;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-/// Turns a text into ids, without those that frame it.
-pub type Tokenize = Arc<dyn Fn(&str) -> Result<Vec<u32>> + Send + Sync>;
+/// Turns a part of a text, given in bytes, into ids, without those that frame the text.
+pub type Tokenize = Arc<dyn Fn(&str, Range<usize>) -> Result<Vec<u32>> + Send + Sync>;
 
 /// Longer texts are tokenised in pieces that end at a line end, so that a whole book needs no more memory than a chapter.
 const PIECE_BYTES: usize = 256 << 10;
@@ -142,22 +143,22 @@ fn tokenize_pieces(text: &str, tokenize: &Tokenize, stop: &AtomicBool) -> Result
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        ids.extend(tokenize(piece)?);
+        ids.extend(tokenize(text, piece)?);
     }
     Ok(Some(ids))
 }
 
 /// Cuts a text into pieces of at most `max_bytes` (at least 4), after the last line end of each where there is one.
-fn pieces(mut text: &str, max_bytes: usize) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    while text.len() > max_bytes {
-        let limit = text.floor_char_boundary(max_bytes);
-        let (piece, rest) = text.split_at(text[..limit].rfind('\n').map_or(limit, |line_end| line_end + 1));
-        pieces.push(piece);
-        text = rest;
+fn pieces(text: &str, max_bytes: usize) -> Vec<Range<usize>> {
+    let (mut pieces, mut start) = (Vec::new(), 0);
+    while text.len() - start > max_bytes {
+        let limit = text.floor_char_boundary(start + max_bytes);
+        let end = text[start..limit].rfind('\n').map_or(limit, |line_end| start + line_end + 1);
+        pieces.push(start..end);
+        start = end;
     }
-    if !text.is_empty() {
-        pieces.push(text);
+    if start < text.len() {
+        pieces.push(start..text.len());
     }
     pieces
 }

@@ -54,7 +54,7 @@ fn print_result(json: bool, value: &impl serde::Serialize, table: impl Fn() -> S
     if json {
         println!("{}", serde_json::to_string_pretty(value)?);
     } else {
-        print!("{}", table());
+        println!("{}", table().trim_end());
     }
     Ok(())
 }

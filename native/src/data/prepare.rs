@@ -5,9 +5,10 @@ use super::dataset::{
 };
 use super::parse_bytes;
 use super::read::{self, BadLine, BadLines, Document, ReadOptions, Record, Records};
-use super::shards::{SplitWriter, sync_folder, write_synced};
+use super::shards::{SplitWriter, write_synced};
 use super::split::Splitter;
 use crate::exit::{Coded, Exit};
+use crate::files::{replace, sync_dir};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
@@ -126,9 +127,10 @@ pub fn prepare(inputs: &[PathBuf], out: &Path, options: &PrepareOptions, force: 
     fs::create_dir(&new).with_context(|| format!("cannot create {}", new.display()))?;
     let manifest = Preparation::new(&new, options).run(records, &progress_bar(inputs)?)?;
     // The old dataset steps aside first: a folder that is not empty cannot be replaced in one step.
-    replace_folder(&new, out, &workplace.path().join("old"))
+    sync_dir(&new)?;
+    replace(out, &new, &workplace.path().join("old"), out.exists())
         .with_context(|| format!("cannot move the dataset to {}", out.display()))?;
-    sync_folder(parent)?;
+    sync_dir(parent)?;
     Ok(manifest)
 }
 
@@ -148,21 +150,6 @@ fn check_out(out: &Path, force: bool) -> Result<()> {
         (false, _) => "holds something else than a dataset; give another --out",
     };
     Err(Coded::new(Exit::Usage, format!("{} {message}", out.display())))
-}
-
-/// Puts `new` in the place of `out`, which goes to `old` if it is there.
-fn replace_folder(new: &Path, out: &Path, old: &Path) -> Result<()> {
-    sync_folder(new)?;
-    let replaced = out.exists();
-    if replaced {
-        fs::rename(out, old)?;
-    }
-    fs::rename(new, out).inspect_err(|_| {
-        if replaced && let Err(error) = fs::rename(old, out) {
-            tracing::error!("the dataset that was in {} could not be put back: {error}", out.display());
-        }
-    })?;
-    Ok(())
 }
 
 /// A bar on stderr over the stored bytes of the inputs; hidden where stderr is no terminal.

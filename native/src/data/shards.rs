@@ -117,9 +117,3 @@ pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes).with_context(cannot)?;
     file.sync_all().with_context(cannot)
 }
-
-/// Waits until the entries of a folder are on the disk.
-pub(super) fn sync_folder(dir: &Path) -> Result<()> {
-    let cannot = || format!("cannot write the folder {}", dir.display());
-    File::open(dir).with_context(cannot)?.sync_all().with_context(cannot)
-}

@@ -11,13 +11,20 @@ const VOCAB: u32 = 1_000_000;
 
 /// A number is a token of that id.
 fn tokenize() -> Tokenize {
-    Arc::new(|text| text.split_whitespace().map(|word| word.parse().context("not a number")).collect())
+    Arc::new(|text, part| text[part].split_whitespace().map(|word| word.parse().context("not a number")).collect())
 }
 
 fn config(probability: f64) -> LoaderConfig {
     let masking = MaskingConfig::new(probability, 3, VOCAB);
     let config = LoaderConfig::new(11, 24, masking, FRAME, vec![1, 2, 3]);
     LoaderConfig { row_length: 32, shards_per_window: 2, block_bytes: 700, ..config }
+}
+
+/// The tokens of whole texts, sorted.
+fn tokens_of<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<u32> {
+    let mut tokens: Vec<u32> = texts.into_iter().flat_map(|text| tokenize()(text, 0..text.len()).unwrap()).collect();
+    tokens.sort_unstable();
+    tokens
 }
 
 /// Documents of 1 to 60 tokens; no token id occurs twice in the dataset.
@@ -97,8 +104,7 @@ fn resuming_anywhere_continues_the_same_batches() {
 fn every_token_is_seen_once_in_every_epoch() {
     let dir = tempfile::tempdir().unwrap();
     let texts = texts(60);
-    let mut expected: Vec<u32> = texts.iter().flat_map(|text| tokenize()(text).unwrap()).collect();
-    expected.sort_unstable();
+    let expected = tokens_of(&texts);
     for shard_bytes in [1, 1500, 1 << 20] {
         let dataset = dataset(dir.path(), &texts, shard_bytes);
         let mut loader = loader(&dataset, config(0.3), Cursor::default(), 2);
@@ -178,16 +184,20 @@ fn a_huge_document_is_tokenised_in_pieces_and_keeps_every_token() {
     assert_eq!(tokens_of_epoch(&mut loader, 0), expected);
 }
 
+fn cut(text: &str, max_bytes: usize) -> Vec<&str> {
+    pieces(text, max_bytes).into_iter().map(|piece| &text[piece]).collect()
+}
+
 #[test]
 fn pieces_end_at_line_ends_and_lose_nothing() {
     let text = "いろは\nにほへと\nちりぬるをわかよたれそ\n\nつねならむ";
     for max_bytes in 4..80 {
-        let pieces = pieces(text, max_bytes);
+        let pieces = cut(text, max_bytes);
         assert_eq!(pieces.concat(), text);
         assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= max_bytes));
     }
-    assert_eq!(pieces(text, 25), ["いろは\nにほへと\n", "ちりぬるをわかよ", "たれそ\n\n", "つねならむ"]);
-    assert_eq!(pieces("", 4), [""; 0]);
+    assert_eq!(cut(text, 25), ["いろは\nにほへと\n", "ちりぬるをわかよ", "たれそ\n\n", "つねならむ"]);
+    assert_eq!(cut("", 4), [""; 0]);
 }
 
 #[test]
@@ -209,7 +219,7 @@ fn an_error_names_the_document_and_a_dataset_without_tokens_ends() {
     let error = (0..9).find_map(|_| loader_of.next_batch(1).err()).unwrap();
     assert!(format!("{error:#}").contains("document 1 (`in.txt:2`): not a number"), "{error:#}");
     assert!(loader_of.next_batch(1).is_err());
-    let empty: Tokenize = Arc::new(|_| Ok(Vec::new()));
+    let empty: Tokenize = Arc::new(|_, _| Ok(Vec::new()));
     let mut barren = Loader::new(failing.split(TRAIN).unwrap(), config(0.3), empty, Cursor::default(), 2).unwrap();
     assert!(barren.next_batch(1).unwrap_err().to_string().contains("gives a token"));
 }
@@ -218,7 +228,7 @@ fn an_error_names_the_document_and_a_dataset_without_tokens_ends() {
 fn dropping_a_loader_stops_its_threads() {
     let dir = tempfile::tempdir().unwrap();
     let dataset = dataset(dir.path(), &texts(60), 1500);
-    let slow: Tokenize = Arc::new(|_| {
+    let slow: Tokenize = Arc::new(|_, _| {
         std::thread::sleep(Duration::from_millis(30));
         Ok(vec![7])
     });
@@ -257,9 +267,7 @@ fn the_validation_set_is_fixed_and_holds_every_document_once() {
     assert_eq!(all, batches(usize::MAX));
     assert_eq!(all[..2], batches(4));
     let split = dataset.split(TEST).unwrap();
-    let expected_texts = (0..20).map(|i| split.document(i).unwrap().text);
-    let mut expected: Vec<u32> = expected_texts.flat_map(|text| tokenize()(&text).unwrap()).collect();
-    expected.sort_unstable();
+    let expected = tokens_of(&(0..20).map(|i| split.document(i).unwrap().text).collect::<Vec<_>>());
     let mut tokens: Vec<u32> = all.iter().flat_map(original_tokens).collect();
     tokens.sort_unstable();
     assert_eq!(tokens, expected);
@@ -280,8 +288,7 @@ fn shards_without_documents_are_passed_over() {
         blake3: blake3::hash(b"").to_hex().to_string(),
     };
     (0..4).for_each(|i| shards.insert(i, empty.clone()));
-    let mut expected: Vec<u32> = texts(10).iter().flat_map(|text| tokenize()(text).unwrap()).collect();
-    expected.sort_unstable();
+    let expected = tokens_of(&texts(10));
     let mut loader = loader(&dataset, config(0.3), Cursor::default(), 2);
     for epoch in 0..3 {
         assert_eq!(tokens_of_epoch(&mut loader, epoch), expected);

@@ -1,0 +1,112 @@
+//! Checkpoints against what happens to processes and disks: kills, leftovers, damage.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::cli::{anaume, binary, outcome, path, pretrain, run_pretrain, text};
+
+/// A run with the checkpoints of steps 10 and 20.
+fn run_to_20(dir: &TempDir) -> PathBuf {
+    let run = dir.path().join("run");
+    run_pretrain(&run, &["--stop-after", "20"]);
+    run
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// What a resume for no step says.
+fn resume(run: &Path) -> String {
+    let arguments = pretrain(run, &["--resume", "--stop-after", "10"]);
+    let output = anaume(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let error = text(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    error
+}
+
+#[test]
+fn a_flipped_bit_in_any_file_makes_the_checkpoint_before_it_the_latest() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_to_20(&dir);
+    let newest = run.join("step-00000020");
+    let files: Vec<_> = fs::read_dir(&newest).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(files.len() >= 7, "{files:?}");
+    for file in files {
+        let damaged = dir.path().join("damaged");
+        copy_dir(&run, &damaged);
+        let target = damaged.join("step-00000020").join(&file);
+        let mut bytes = fs::read(&target).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&target, bytes).unwrap();
+        let said = resume(&damaged);
+        let named = said.contains("passed over") && said.contains("step-00000020") && said.contains("at step 10");
+        assert!(named, "{}: {said}", file.display());
+        fs::remove_dir_all(&damaged).unwrap();
+    }
+}
+
+#[test]
+fn a_run_killed_again_and_again_ends_like_a_straight_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let often = ["--set", "checkpoint.every_steps=1"];
+    let straight_run = dir.path().join("straight");
+    let straight = outcome(&straight_run, &run_pretrain(&straight_run, &often));
+    let killed_run = dir.path().join("killed");
+    let mut kills = 0;
+    for delay in (0..).map(|round| Duration::from_millis(300 + 97 * round % 500)).take(8) {
+        let arguments = pretrain(&killed_run, &[&often[..], &["--resume"]].concat());
+        let mut child =
+            Command::new(binary()).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(delay);
+        kills += usize::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(kills > 0, "every run ended before its kill");
+    let resumed = outcome(&killed_run, &run_pretrain(&killed_run, &[&often[..], &["--resume"]].concat()));
+    assert_eq!(straight, resumed);
+    assert_eq!(leftovers(&killed_run), [""; 0]);
+}
+
+/// Hidden folders in a run folder.
+fn leftovers(run: &Path) -> Vec<String> {
+    let entries = fs::read_dir(run).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir());
+    entries.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name.starts_with('.')).collect()
+}
+
+#[test]
+fn what_a_killed_process_left_is_put_in_place_or_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_to_20(&dir);
+    // Killed between the two renames that replace a checkpoint; while one was written; while one was removed.
+    fs::create_dir(run.join(".step-00000020.abc")).unwrap();
+    fs::rename(run.join("step-00000020"), run.join(".step-00000020.abc/new")).unwrap();
+    copy_dir(&run.join("step-00000010"), &run.join(".step-00000030.def/new"));
+    fs::remove_file(run.join(".step-00000030.def/new/manifest.json")).unwrap();
+    copy_dir(&run.join("step-00000010"), &run.join(".removing-step-00000005"));
+    let said = resume(&run);
+    assert!(said.contains("at step 20"), "{said}");
+    assert_eq!(leftovers(&run), [""; 0]);
+}
+
+#[test]
+fn a_checkpoint_is_a_model_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = path(&run_to_20(&dir), "step-00000020");
+    let answer = anaume(&["fill-mask", "--model", &checkpoint, "お茶を[MASK]。"]);
+    assert!(answer.status.success(), "{}", text(&answer.stderr));
+}

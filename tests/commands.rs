@@ -1,0 +1,169 @@
+//! The commands that describe, compare and measure; and a reader who goes away.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use anaume_core::batch::Sequences;
+use anaume_tests::{golden_config, golden_dir, golden_model, read};
+use burn::tensor::Device;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde_json::Value;
+
+use crate::cli::{binary, fail, path, pretrain, succeed, workshop};
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&succeed(arguments)).unwrap()
+}
+
+#[test]
+fn inspect_measures_a_tokenizer_on_a_text() {
+    let corpus = path(&golden_dir(), "../../public/corpus/food.jsonl");
+    let report = json(&["tokenizer", "inspect", &path(workshop(), "tokenizer"), "--text", &corpus, "--json"]);
+    assert_eq!((&report["num_ids"], &report["pieces"]["byte"]), (&1000.into(), &256.into()));
+    assert_eq!((&report["special_ids"]["cls"], &report["special_ids"]["mask"]), (&5.into(), &3.into()));
+    assert_eq!(report["text"]["round_trip_rate"], 1.0);
+    assert!(report["text"]["chars_per_token"].as_f64().unwrap() > 1.0);
+}
+
+#[test]
+fn data_stats_counts_what_was_prepared() {
+    let [data, tokenizer] = ["data", "tokenizer"].map(|name| path(workshop(), name));
+    let stats = json(&["data", "stats", &data, "--tokenizer", &tokenizer, "--json"]);
+    assert_eq!(stats["splits"]["test"]["documents"], 3);
+    let train = &stats["splits"]["train"];
+    assert!(train["tokens"]["tokens"].as_u64().unwrap() > 1000 && train["shares"]["kana"].as_f64().unwrap() > 0.3);
+}
+
+#[test]
+fn data_stats_finds_a_changed_shard() {
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = path(&golden_dir(), "../../public/corpus/food.jsonl");
+    let data = path(dir.path(), "data");
+    succeed(&["data", "prepare", &corpus, "--out", &data]);
+    let shard = fs::read_dir(&data)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains("train"));
+    let shard = shard.expect("a shard of the training split");
+    let mut bytes = fs::read(&shard).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&shard, bytes).unwrap();
+    let error = fail(3, &["data", "stats", &data]);
+    assert!(error.contains(&*shard.file_name().unwrap().to_string_lossy()), "{error}");
+}
+
+#[test]
+fn model_info_counts_every_parameter_once() {
+    let model = path(workshop(), "model");
+    let info = json(&["model", "info", &model, "--json"]);
+    let by_part: u64 =
+        info["parameters_by_part"].as_object().unwrap().values().map(|part| part.as_u64().unwrap()).sum();
+    assert_eq!(info["parameters"], by_part);
+    let file = fs::read(format!("{model}/model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+    assert_eq!(by_part as usize, tensors.iter().map(|(_, view)| view.data().len() / 4).sum::<usize>());
+}
+
+#[test]
+fn a_converted_model_is_half_the_size_and_answers_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = path(workshop(), "model");
+    let size = |dir: &str| fs::metadata(format!("{dir}/model.safetensors")).unwrap().len();
+    let first = |dir: &str| {
+        let answer = json(&["fill-mask", "--model", dir, "お茶を[MASK]。", "--json"]);
+        answer["models"][0]["texts"][0]["masks"][0][0]["probability"].as_f64().unwrap()
+    };
+    for (dtype, name) in [("f16", "float16"), ("bf16", "bfloat16")] {
+        let out = path(dir.path(), dtype);
+        succeed(&["model", "convert", &model, "--dtype", dtype, "--out", &out]);
+        assert!(size(&out) * 2 < size(&model) + 20_000);
+        let config: Value = serde_json::from_slice(&fs::read(format!("{out}/config.json")).unwrap()).unwrap();
+        assert_eq!(config["dtype"], name);
+        assert!((first(&out) - first(&model)).abs() < 1e-3 * first(&model));
+        assert!(fail(2, &["model", "convert", &model, "--dtype", dtype, "--out", &out]).contains("--force"));
+    }
+    let back = path(dir.path(), "back");
+    succeed(&["model", "convert", &path(dir.path(), "bf16"), "--dtype", "f32", "--out", &back]);
+    assert_eq!(size(&back), size(&model));
+}
+
+/// `input_ids`, `attention_mask` and `logits` of two sequences of 3 and 5 tokens, padded to 5 on the right.
+fn reference(change: impl FnOnce(&mut [f32], &mut [i64])) -> Vec<u8> {
+    let model = golden_model("plain", &Device::flex());
+    let width = golden_config("plain").vocab_size;
+    let mut sequences = Sequences::default();
+    sequences.push(&[5, 20, 6]);
+    sequences.push(&[5, 21, 22, 23, 6]);
+    let chosen: Vec<usize> = (0..8).collect();
+    let logits = read(model.forward(&model.encoder.inputs(&sequences).unwrap(), &chosen));
+    let ids: [i64; 10] = [5, 20, 6, 4, 4, 5, 21, 22, 23, 6];
+    let mut mask: [i64; 10] = [1, 1, 1, 0, 0, 1, 1, 1, 1, 1];
+    let mut padded = [&logits[..3 * width], &vec![0.0; 2 * width], &logits[3 * width..]].concat();
+    change(&mut padded, &mut mask);
+    let bytes = |values: &[i64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let (ids, mask) = (bytes(&ids), bytes(&mask));
+    let logits: Vec<u8> = padded.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let views = [
+        ("input_ids", TensorView::new(Dtype::I64, vec![2, 5], &ids).unwrap()),
+        ("attention_mask", TensorView::new(Dtype::I64, vec![2, 5], &mask).unwrap()),
+        ("logits", TensorView::new(Dtype::F32, vec![2, 5, width], &logits).unwrap()),
+    ];
+    safetensors::serialize(views, None).unwrap()
+}
+
+#[test]
+fn verify_holds_for_equal_outputs_and_fails_for_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = path(&golden_dir(), "model/plain");
+    let file = path(dir.path(), "reference.safetensors");
+    let against = |bytes: Vec<u8>| {
+        fs::write(&file, bytes).unwrap();
+        ["verify", &model, "--against", &file, "--device", "cpu"]
+    };
+    let held = succeed(&[&against(reference(|_, _| ()))[..], &["--json"]].concat());
+    let held: Value = serde_json::from_str(&held).unwrap();
+    assert_eq!((&held["compared"], &held["holds"]), (&"logits".into(), &true.into()));
+    // A padding position is not compared.
+    let width = golden_config("plain").vocab_size;
+    succeed(&against(reference(|logits, _| logits[3 * width] = 1e9)));
+    let error = fail(3, &against(reference(|logits, _| logits[width] += 1e-2)));
+    assert!(error.contains("differs from"), "{error}");
+    fail(3, &against(reference(|logits, _| logits[0] = f32::NAN)));
+    assert!(fail(3, &against(reference(|_, mask| mask[7] = 0))).contains("hole"));
+    assert!(fail(3, &against(b"nonsense".to_vec())).contains("reference.safetensors"));
+}
+
+#[test]
+fn bench_measures_an_encoder_and_a_step() {
+    let model = path(workshop(), "model");
+    for what in ["encoder", "step"] {
+        let shape = ["--batch", "2", "--length", "32", "--runs", "3", "--device", "cpu", "--json"];
+        let measured = json(&[&["bench", what, "--model", &model][..], &shape].concat());
+        assert!(measured["seconds"].as_f64().unwrap() > 0.0 && measured["matmul_peak_flops"].as_f64().unwrap() > 1e8);
+    }
+}
+
+#[test]
+fn devices_are_listed_with_their_limits() {
+    let adapters = &json(&["devices", "--json"])["adapters"];
+    for adapter in adapters.as_array().unwrap() {
+        assert!(adapter["name"].is_string() && adapter["max_binding_bytes"].as_u64().unwrap() > 0);
+    }
+    assert!(fail(2, &["fill-mask", "--model", "m", "--device", "vulkan:99", "x"]).contains("anaume devices"));
+}
+
+#[test]
+fn a_reader_who_goes_away_ends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let info = ["model".into(), "info".into(), path(workshop(), "model")];
+    for arguments in [&info[..], &pretrain(&run, &[])] {
+        let mut child =
+            Command::new(binary()).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        assert!(child.wait().unwrap().success(), "{arguments:?}");
+    }
+    assert!(run.join("step-00000040").exists());
+}
