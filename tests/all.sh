@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The one test command: installs what it lacks, builds once, runs everything, counts passed, failed and skipped.
 #   tests/all.sh            all tests
-#   tests/all.sh FILTER     only the tests whose name contains FILTER
+#   tests/all.sh FILTER     only the Rust tests whose name contains FILTER
 set -uo pipefail
 cd "$(dirname "$0")/.."
 filter=${1:-}
@@ -22,26 +22,69 @@ skip() { # REASON
   echo "skipped: $1" | tee -a "$log"
 }
 
-# Software Vulkan, so that the GPU tests run without a GPU.
-has_vulkan() { [ -n "$(find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name '*.json' 2>/dev/null)" ]; }
-if ! has_vulkan && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
-  { apt-get update && apt-get install -y --no-install-recommends mesa-vulkan-drivers libvulkan1; } >/dev/null 2>&1
-fi
-has_vulkan || skip "no Vulkan driver: install mesa-vulkan-drivers to run the GPU tests in software"
+install() { # PACKAGES…: Debian's, where this is root on Debian
+  command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ] || return 1
+  { apt-get update && apt-get install -y --no-install-recommends "$@"; } >/dev/null 2>&1
+}
 
 # A C compiler builds the tokenizer's regular expressions and the compression libraries.
-command -v cc >/dev/null || { echo "error: no C compiler; install gcc or clang" >&2; exit 1; }
+command -v cc >/dev/null || install gcc libc6-dev || { echo "error: no C compiler; install gcc or clang" >&2; exit 1; }
+
+# Software Vulkan, so that the GPU tests run without a GPU.
+has_vulkan() { [ -n "$(find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name '*.json' 2>/dev/null)" ]; }
+has_vulkan || install mesa-vulkan-drivers libvulkan1
+has_vulkan || skip "no Vulkan driver: install mesa-vulkan-drivers to run the GPU tests in software"
 
 export CARGO_TERM_COLOR=never
-step "format" cargo fmt --all --check
-step "build" cargo build --release --workspace --all-targets --locked
-step "tests" cargo test --release --workspace --locked -- $filter --show-output
+native=(--workspace --exclude anaume-web --release --locked)
 
-count() { grep -E '^test result:' "$log" | grep -oE "[0-9]+ $1" | awk '{n += $1} END {print n + 0}'; }
+# A small trained model, the site with it, and the site in Chromium.
+site() {
+  local work=target/e2e/work
+  rm -rf "$work"
+  target/release/anaume tokenizer train public/corpus/food.jsonl --vocab-size 1000 --out "$work/tokenizer" &&
+    target/release/anaume data prepare public/corpus/food.jsonl --out "$work/data" &&
+    target/release/anaume model init --preset tiny --tokenizer "$work/tokenizer" --out "$work/model" &&
+    target/release/anaume pretrain --recipe tiny --data "$work/data" --model "$work/model" --out "$work/run" --device cpu &&
+    web/build.sh "$work/run/step-00000040"
+}
+
+e2e() {
+  npm ci --prefix tests/e2e --ignore-scripts --no-audit --no-fund &&
+    CHROMIUM=$(command -v chromium) ANAUME_BIN=target/release/anaume ANAUME_MODEL=target/e2e/work/run/step-00000040 \
+      node --test --test-reporter=tap tests/e2e/*.test.mjs
+}
+
+if [ -z "$filter" ]; then
+  step "format" cargo fmt --all --check
+fi
+step "build" cargo build "${native[@]}" --all-targets
+step "tests" cargo test "${native[@]}" -- $filter --show-output
+if [ -z "$filter" ]; then
+  # The lints see the program with SPIR-V kernels for real GPUs, which the tests cannot run.
+  step "lint" cargo clippy "${native[@]}" --all-targets --features anaume/vulkan -- --deny warnings
+  if web/build.sh --check; then
+    step "site" site
+    command -v chromium >/dev/null || install chromium
+    if command -v chromium >/dev/null && command -v npm >/dev/null; then
+      step "browser" e2e
+    else
+      skip "no chromium or no npm: install both to test the page in a browser"
+    fi
+  else
+    skip "no WebAssembly toolchain: see web/build.sh"
+  fi
+fi
+
+sum() { awk '{n += $1} END {print n + 0}'; }
+rust() { grep -E '^test result:' "$log" | grep -oE "[0-9]+ $1" | sum; }
+browser() { grep -E "^# $1 [0-9]+$" "$log" | grep -oE '[0-9]+' | sum; }
 skips=$(grep -c '^skipped: ' "$log")
 echo
 grep '^skipped: ' "$log" | sort | uniq -c
-echo "passed $(count passed), failed $(count failed), skipped $((skips + $(count ignored)))"
+passed=$(($(rust passed) + $(browser pass)))
+failed=$(($(rust failed) + $(browser fail)))
+echo "passed $passed, failed $failed, skipped $((skips + $(rust ignored) + $(browser skipped)))"
 rm -f "$log"
 if [ ${#failed_steps[@]} -gt 0 ]; then
   echo "failed steps: ${failed_steps[*]}"

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Builds the site into web/dist, to be served by any static web server.
+#   web/build.sh            the page alone
+#   web/build.sh MODEL      with a model folder that the page loads at a click
+#   web/build.sh --check    nothing: says whether it could be built here
+# Needs the target wasm32-unknown-unknown: from rustup, or, where rustup reaches no server, from Debian's packages
+# rustc-web, cargo-web, rust-web-src and lld (installed here if this is root).
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+check=
+if [ "${1:-}" = --check ]; then check=1; shift; fi
+model=${1:+$(realpath "$1")}
+cd "$root"
+target=wasm32-unknown-unknown
+cargo=(cargo build)
+export RUSTFLAGS="-C target-feature=+simd128" CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+
+has_rustup_target() { rustup target list --installed 2>/dev/null | grep -q "^$target\$"; }
+if ! has_rustup_target && ! rustup target add "$target" >/dev/null 2>&1; then
+  if ! [ -x /usr/bin/cargo ] || ! [ -d /usr/lib/rustlib/src ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    { apt-get update && apt-get install -y --no-install-recommends rustc-web cargo-web rust-web-src; } >/dev/null 2>&1 || true
+  fi
+  if ! [ -x /usr/bin/cargo ] || ! [ -d /usr/lib/rustlib/src ]; then
+    echo "error: no $target: run \`rustup target add $target\`, or install rustc-web, cargo-web and rust-web-src" >&2
+    exit 1
+  fi
+  # The standard library is built from its source; the linker is the one that rustup's toolchain brings.
+  linker=$(find "$(rustc --print sysroot)/lib/rustlib" -name rust-lld | head -n 1)
+  cargo=(env RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="${linker:-wasm-ld}"
+    /usr/bin/cargo build -Z "build-std=std,panic_abort")
+fi
+
+[ -z "$check" ] || exit 0
+
+# The tool must have the version of the library.
+version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+bindgen=$root/target/tools/bin/wasm-bindgen
+if ! "$bindgen" --version 2>/dev/null | grep -q " $version\$"; then
+  RUSTFLAGS="" cargo install wasm-bindgen-cli --version "$version" --root target/tools --quiet
+fi
+
+"${cargo[@]}" --release --locked --target "$target" --package anaume-web
+dist=web/dist
+rm -rf "$dist"
+mkdir -p "$dist"
+"$bindgen" --target web --no-typescript --remove-name-section --out-dir "$dist" "target/$target/release/anaume-web.wasm"
+cp web/index.html web/start.js web/style.css public/tokens.css public/icon.svg "$dist"
+if [ -n "$model" ]; then
+  mkdir "$dist/model"
+  for file in config.json tokenizer.json tokenizer_config.json model.safetensors; do
+    if [ -f "$model/$file" ]; then cp "$model/$file" "$dist/model/"; fi
+  done
+fi
+size=$(gzip -9 -c "$dist/anaume-web_bg.wasm" | wc -c)
+echo "$dist: WebAssembly of $((size / 1024)) KiB gzipped; serve it with any web server, for example python3 -m http.server -d $dist"
