@@ -10,6 +10,7 @@ mod invariance;
 mod masking;
 mod model;
 mod plot;
+mod public;
 mod report;
 mod shaders;
 mod teeth;

@@ -69,6 +69,8 @@ fn dependencies_point_one_way() {
     let manifest = |room: &str| fs::read_to_string(root().join(room).join("Cargo.toml")).unwrap();
     assert!(!manifest("shaders").contains("anaume-core"));
     assert!(!manifest("core").contains("anaume.workspace") && !manifest("core").contains("path = \"../native\""));
+    let sees = |room: &str, other: &str| manifest(room).lines().any(|line| line.starts_with(other));
+    assert!(!sees("native", "anaume-web") && !sees("web", "anaume.") && !sees("web", "anaume ="));
     for backend in ["\"flex\"", "\"wgpu\"", "\"vulkan\"", "\"cuda\""] {
         assert!(!manifest("core").contains(backend), "core chooses the backend {backend}");
     }
@@ -76,7 +78,7 @@ fn dependencies_point_one_way() {
 
 #[test]
 fn files_and_functions_stay_readable() {
-    for folder in ["core/src", "native/src", "shaders/src", "tests"] {
+    for folder in ["core/src", "native/src", "shaders/src", "web/src", "tests"] {
         for (path, text) in sources(folder) {
             let lines = text.lines().count();
             // attention.rs holds three things that belong together: the rule, the twin and the kernels.
@@ -88,7 +90,7 @@ fn files_and_functions_stay_readable() {
 
 #[test]
 fn the_sources_hold_nothing_unfinished() {
-    for folder in ["core/src", "native/src", "shaders/src"] {
+    for folder in ["core/src", "native/src", "shaders/src", "web/src"] {
         assert_absent(folder, &[], &["todo!(", "unimplemented!(", "dbg!(", "FIXME", "#[ignore"]);
     }
 }

@@ -110,3 +110,51 @@ fn a_checkpoint_is_a_model_folder() {
     let answer = anaume(&["fill-mask", "--model", &checkpoint, "お茶を[MASK]。"]);
     assert!(answer.status.success(), "{}", text(&answer.stderr));
 }
+
+#[test]
+fn a_run_branches_off_into_a_new_folder_and_into_no_other_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_to_20(&dir);
+    let straight = outcome(&run, &run_pretrain(&run, &["--resume"]));
+    let older = path(&run, "step-00000020");
+    let branch = dir.path().join("branch");
+    let branched = outcome(&branch, &run_pretrain(&branch, &["--resume", &older]));
+    assert_eq!(branched.0, straight.0);
+    assert_eq!(branched.1, straight.1[20..]);
+    let before = fs::read(branch.join("metrics.jsonl")).unwrap();
+    let arguments = pretrain(&branch, &["--resume", &older]);
+    let output = anaume(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert_eq!(fs::read(branch.join("metrics.jsonl")).unwrap(), before);
+    assert!(branch.join("step-00000040").exists());
+}
+
+#[test]
+fn a_lost_log_is_begun_anew_and_a_foreign_one_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = run_to_20(&dir);
+    fs::write(run.join("metrics.jsonl"), "no log of this run").unwrap();
+    let arguments = pretrain(&run, &["--resume", &path(&run, "step-00000010")]);
+    let output = anaume(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(run.join("step-00000020").exists() && leftovers(&run).is_empty());
+    fs::remove_file(run.join("metrics.jsonl")).unwrap();
+    let resumed = outcome(&run, &run_pretrain(&run, &["--resume"]));
+    assert_eq!(resumed.1.first().map(|(step, _)| *step), Some(21));
+}
+
+#[test]
+fn a_validation_is_logged_once_however_often_a_run_stops_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    run_pretrain(&run, &["--stop-after", "0"]);
+    run_pretrain(&run, &["--stop-after", "10", "--resume"]);
+    run_pretrain(&run, &["--stop-after", "20", "--resume"]);
+    let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let records = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let validated: Vec<_> = records
+        .filter(|record| record["event"] == "validation")
+        .map(|record| record["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(validated, [0, 10, 20]);
+}

@@ -105,7 +105,8 @@ fn a_run_resumed_twice_equals_a_straight_run() {
 fn a_signal_leaves_a_checkpoint_and_exit_code_75() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    for signal in ["TERM", "INT", "USR1"] {
+    // A scheduler's pair of signals means one orderly end too.
+    for signals in [&["TERM"][..], &["INT"], &["USR1"], &["USR1", "TERM"]] {
         let arguments = pretrain(&run, &["--resume", "--set", "train.max_steps=100000"]);
         let child =
             Command::new(binary()).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -113,10 +114,12 @@ fn a_signal_leaves_a_checkpoint_and_exit_code_75() {
         wait_for(|| {
             std::fs::read_to_string(run.join("metrics.jsonl")).is_ok_and(|log| log.lines().count() > 12 * (before + 1))
         });
-        Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap();
+        for signal in signals {
+            Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap();
+        }
         let output = child.wait_with_output().unwrap();
         let error = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(75), "{signal}: {error}");
+        assert_eq!(output.status.code(), Some(75), "{signals:?}: {error}");
         assert!(error.contains("interrupted at step") && error.contains("--resume"), "{error}");
         assert!(checkpoints(&run) > 0);
     }
@@ -163,11 +166,29 @@ fn a_run_folder_in_use_or_finished_is_refused() {
 }
 
 #[test]
-fn a_recipe_with_an_unknown_key_names_the_nearest() {
+fn a_wrong_recipe_key_is_named_with_its_place_and_the_nearest_key() {
     let dir = tempfile::tempdir().unwrap();
-    let arguments = pretrain(&dir.path().join("run"), &["--set", "train.max_step=3", "--dry-run"]);
-    let error = fail(2, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    assert!(error.contains("`max_step`") && error.contains("did you mean `max_steps`"), "{error}");
+    let refused = |more: &[&str]| {
+        let arguments = pretrain(&dir.path().join("run"), &[more, &["--dry-run"]].concat());
+        fail(2, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    for (assignment, expected) in [
+        ("train.max_step=3", "unknown key `max_step`; did you mean `train.max_steps`?"),
+        ("train.lr=1", "unknown key `lr`; did you mean `optim.lr`?"),
+        ("optm.lr=1", "unknown key `optm`; did you mean `optim`?"),
+        ("train.max_steps=four", "--set train.max_steps=four: invalid type"),
+        ("data.random_share=-0.1", "data.random_share"),
+    ] {
+        let error = refused(&["--set", assignment]);
+        assert!(error.contains(expected), "{assignment}: {error}");
+    }
+    let recipe = path(dir.path(), "recipe.toml");
+    std::fs::write(&recipe, "[train]\nmax_steps = 3\nbatch_row = 2\n").unwrap();
+    let [data, model] = ["data", "model"].map(|name| path(workshop(), name));
+    let own = ["pretrain", "--recipe", &recipe, "--data", &data, "--model", &model, "--out", "never"];
+    assert!(fail(2, &own).contains("recipe.toml, line 3: unknown key `batch_row`; did you mean `train.batch_rows`?"));
+    let missing = path(dir.path(), "nosuch.toml");
+    assert!(fail(2, &[&own[..2], &[&missing], &own[3..]].concat()).contains("built in: quickstart, tiny"));
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn llm_jp_has_its_published_ids() {
 
 #[test]
 fn training_gives_the_same_bytes_every_time() {
-    let files = train(SMALL_TEXT.lines(), 700).unwrap();
+    let files = train(SMALL_TEXT.lines(), 700, |_| ()).unwrap();
     assert_eq!(files.tokenizer_json, SMALL_JSON);
     assert_eq!(files.tokenizer_config_json, SMALL_CONFIG);
     assert_eq!(files.special_tokens_map_json, SMALL_MAP);
@@ -119,7 +119,7 @@ fn training_gives_the_same_bytes_every_time() {
 #[test]
 fn a_trained_vocabulary_has_the_size_asked_for_and_the_ids_of_llm_jp() {
     for size in [265, 300, 512, 701] {
-        let files = train([SMALL_TEXT], size).unwrap();
+        let files = train([SMALL_TEXT], size, |_| ()).unwrap();
         let tokenizer = Tokenizer::from_bytes(&files.tokenizer_json, None).unwrap();
         assert_eq!(tokenizer.num_ids(), size);
         for (id, name) in (0..).zip(SPECIAL_TOKENS) {
@@ -135,7 +135,8 @@ fn a_trained_vocabulary_has_the_size_asked_for_and_the_ids_of_llm_jp() {
 
 #[test]
 fn trained_pieces_cross_no_space_digit_or_kind_of_character() {
-    let files = train(["100年 hello hello、時計と時計と。\n時計と\t100年 hello hello、\n".repeat(5)], 285).unwrap();
+    let files =
+        train(["100年 hello hello、時計と時計と。\n時計と\t100年 hello hello、\n".repeat(5)], 285, |_| ()).unwrap();
     let tokenizer = Tokenizer::from_bytes(&files.tokenizer_json, None).unwrap();
     let pieces: Vec<_> = (264..285).map(|id| tokenizer.piece(id).unwrap()).collect();
     for piece in &pieces {
@@ -155,7 +156,7 @@ fn trained_pieces_cross_no_space_digit_or_kind_of_character() {
 
 #[test]
 fn training_says_what_is_too_small() {
-    let message = |texts: &str, size| train([texts], size).unwrap_err().to_string();
+    let message = |texts: &str, size| train([texts], size, |_| ()).unwrap_err().to_string();
     assert!(message(SMALL_TEXT, 264).contains("more than 264"), "{}", message(SMALL_TEXT, 264));
     assert!(message("短い文", 400).contains("too small for 400 pieces"), "{}", message("短い文", 400));
     assert!(message("", 1000).contains("too small"), "{}", message("", 1000));

@@ -307,6 +307,11 @@ impl ModelConfig {
         labels.or_else(|| self.other.get("num_labels")?.as_u64().map(|n| n as usize)).unwrap_or(2)
     }
 
+    /// Whether the folder holds a sequence classifier instead of a masked LM.
+    pub fn is_classifier(&self) -> bool {
+        self.architectures.iter().any(|name| name.ends_with("ForSequenceClassification"))
+    }
+
     /// Parameters by part, in the order of the computation.
     pub fn parameter_counts(&self) -> Vec<(&'static str, usize)> {
         let (d, i, layers, v) = (self.hidden_size, self.intermediate_size, self.num_hidden_layers, self.vocab_size);
@@ -314,13 +319,16 @@ impl ModelConfig {
         let norm = with_bias(d, self.norm_bias, d);
         let attention = with_bias(4 * d * d, self.attention_bias, 4 * d);
         let mlp = with_bias(3 * d * i, self.mlp_bias, 2 * i + d);
+        let decoder = with_bias(if self.tie_word_embeddings { 0 } else { v * d }, self.decoder_bias, v);
+        let last =
+            if self.is_classifier() { ("classifier", (d + 1) * self.num_labels()) } else { ("decoder", decoder) };
         vec![
             ("embedding", v * d + norm),
             ("attention", layers * attention),
             ("mlp", layers * mlp),
             ("norms", (2 * layers - 1) * norm + norm),
             ("head", with_bias(d * d, self.classifier_bias, d) + norm),
-            ("decoder", with_bias(if self.tie_word_embeddings { 0 } else { v * d }, self.decoder_bias, v)),
+            last,
         ]
     }
 

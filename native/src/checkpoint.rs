@@ -46,6 +46,9 @@ pub struct TrainerState {
     pub tokens: u64,
     /// Tokens seen without padding.
     pub non_padding_tokens: u64,
+    /// The last step whose parameters were validated.
+    #[serde(default)]
+    pub validated_step: Option<u64>,
     /// Length of `metrics.jsonl` in bytes at this step.
     pub metrics_bytes: u64,
     /// Hash of what decides the batches: a resume with another model, tokenizer, data, seed or `[data]` section is refused.
@@ -65,6 +68,7 @@ impl TrainerState {
             loss_scale: None,
             tokens: 0,
             non_padding_tokens: 0,
+            validated_step: None,
             metrics_bytes: 0,
             identity,
             parameters_blake3: String::new(),

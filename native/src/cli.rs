@@ -47,7 +47,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  anaume embed --model model/ --input texts.txt --out vectors.npy")]
     Embed(fill_mask::EmbedArgs),
     /// Measure this machine with a model
-    #[command(after_help = "Example:\n  anaume bench encoder --model model/ --batch 8 --length 512")]
+    #[command(
+        after_help = "Examples:\n  anaume bench encoder\n  anaume bench step --model model/ --batch 8 --length 512"
+    )]
     Bench(bench::Args),
     /// List the adapters of this machine with their limits
     Devices {

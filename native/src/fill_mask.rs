@@ -13,6 +13,7 @@ use crate::device::Choice;
 use crate::exit::{Coded, Exit};
 use crate::files::write_atomic;
 use crate::model::load_engine;
+use crate::progress::Progress;
 
 /// Arguments of `anaume fill-mask`.
 #[derive(clap::Args, Debug)]
@@ -80,6 +81,9 @@ pub fn print_masks(answer: &FillMask) {
     }
 }
 
+/// Texts embedded between two looks at the progress.
+const TEXTS_PER_CALL: usize = 256;
+
 /// Arguments of `anaume embed`.
 #[derive(clap::Args, Debug)]
 pub struct EmbedArgs {
@@ -118,7 +122,13 @@ pub fn embed(args: &EmbedArgs) -> anyhow::Result<()> {
     let texts = crate::data::texts(std::slice::from_ref(&args.input), "text")?;
     let engine = load_engine(&args.model, &args.device.open()?.device)?;
     let pooling = if args.pooling == "cls" { Pooling::Cls } else { Pooling::Mean };
-    let mut vectors = pollster::block_on(engine.embed(&texts, pooling, args.max_length))?;
+    let mut vectors = Vec::with_capacity(texts.len());
+    let progress = Progress::new(texts.len() as u64, "texts", 0);
+    for group in texts.chunks(TEXTS_PER_CALL) {
+        vectors.extend(pollster::block_on(engine.embed(group, pooling, args.max_length))?);
+        progress.set(vectors.len() as u64, "");
+    }
+    progress.finish("");
     if args.normalize {
         vectors.iter_mut().for_each(|vector| normalise(vector));
     }

@@ -14,6 +14,7 @@ mod files;
 mod fill_mask;
 mod host;
 mod logs;
+mod memory;
 mod model;
 mod plan;
 mod progress;

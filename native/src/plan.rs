@@ -9,13 +9,13 @@ use anaume_core::modernbert::Precision;
 use anaume_core::optim::AdamWConfig;
 use anaume_core::schedule::Schedule;
 use anaume_core::tokenizer::Tokenizer;
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::data::dataset::Dataset;
 use crate::data::loader::LoaderConfig;
 use crate::exit::{Coded, Exit, WithExit};
+use crate::host;
 use crate::progress::{format_bytes, format_count, format_si};
 
 /// A recipe: everything that decides a run's numbers except the data, the model and the device.
@@ -156,18 +156,23 @@ impl Recipe {
         let built_in = BUILT_IN.iter().find(|(name, _)| *name == name_or_path).map(|(_, text)| (*text).to_owned());
         let text = match built_in {
             Some(text) => text,
-            None => std::fs::read_to_string(name_or_path).with_context(|| {
+            None => std::fs::read_to_string(name_or_path).exit(Exit::Usage, {
                 let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
                 format!("cannot read the recipe {name_or_path} (built in: {})", names.join(", "))
             })?,
         };
+        let mut recipe: Self = toml::from_str(&text).map_err(|cause| {
+            let line = 1 + cause.span().map_or(0, |span| text[..span.start].matches('\n').count());
+            Coded::new(Exit::Usage, format!("recipe {name_or_path}, line {line}: {}", explain(&cause)))
+        })?;
         let mut table: Table = text.parse().exit(Exit::Usage, format!("recipe {name_or_path}"))?;
         for assignment in overrides {
             set(&mut table, assignment)?;
+            recipe = table
+                .clone()
+                .try_into()
+                .map_err(|cause| Coded::new(Exit::Usage, format!("--set {assignment}: {}", explain(&cause))))?;
         }
-        let recipe: Self = table.try_into().map_err(|cause: toml::de::Error| {
-            Coded::new(Exit::Usage, format!("recipe {name_or_path}: {}", explain(cause.message())))
-        })?;
         recipe.check().map_err(|message| Coded::new(Exit::Usage, format!("recipe {name_or_path}: {message}")))?;
         Ok(recipe)
     }
@@ -197,9 +202,10 @@ impl Recipe {
         }
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let data = &self.data;
-        if !(share(data.mask_probability) && share(data.mask_share) && share(data.mask_share + data.random_share)) {
+        let shares = [data.mask_probability, data.mask_share, data.random_share, data.mask_share + data.random_share];
+        if !shares.into_iter().all(share) {
             return Err(
-                "data.mask_probability, data.mask_share and data.mask_share + data.random_share must be in [0, 1]"
+                "data.mask_probability, data.mask_share, data.random_share and the sum of these two must be in [0, 1]"
                     .into(),
             );
         }
@@ -233,17 +239,35 @@ fn set(table: &mut Table, assignment: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds the nearest known key to serde's message about an unknown one.
-fn explain(message: &str) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let (Some(unknown), true) = (quoted.next(), message.starts_with("unknown field")) else {
-        return message.trim().to_owned();
+/// What is wrong, with the nearest known key of all sections where a key is unknown.
+fn explain(cause: &toml::de::Error) -> String {
+    let message = cause.message().trim();
+    let Some(unknown) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else {
+        return message.to_owned();
     };
-    let near = quoted.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
+    let known = known_keys();
+    let key = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let nearness = |path: &String| strsim::jaro_winkler(unknown, &key(path));
+    let near = known.iter().max_by(|a, b| nearness(a).total_cmp(&nearness(b)));
     match near {
-        Some(near) => format!("unknown key `{unknown}`; did you mean `{near}`? ({})", message.trim()),
-        None => message.trim().to_owned(),
+        Some(near) => format!("unknown key `{unknown}`; did you mean `{near}`? ({message})"),
+        None => message.to_owned(),
     }
+}
+
+/// Every section, and every key as `section.key`.
+fn known_keys() -> Vec<String> {
+    let Ok(sections) = Table::try_from(Recipe::default()) else { return Vec::new() };
+    let keys = |(section, keys): (String, Value)| {
+        let keys = keys.as_table().map(|keys| keys.keys().map(|key| format!("{section}.{key}")).collect::<Vec<_>>());
+        [vec![section], keys.unwrap_or_default()].concat()
+    };
+    sections.into_iter().flat_map(keys).collect()
+}
+
+/// A variant as recipes spell it.
+fn name(variant: impl Serialize) -> String {
+    serde_json::to_value(variant).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// What a run will do: printed first, and all of it with `--dry-run`.
@@ -273,6 +297,10 @@ pub struct Plan {
     pub checkpoint_bytes: u64,
     /// Floating-point operations of one step.
     pub step_flops: f64,
+    /// Seconds of one step at the speed of a matrix product, where that was measured.
+    pub step_secs: Option<f64>,
+    /// Documents of the test split.
+    pub test_documents: u64,
 }
 
 impl Plan {
@@ -281,6 +309,7 @@ impl Plan {
         let [data, model_dir, out] = places.map(Path::to_path_buf);
         let row = recipe.data.max_length;
         let tokens_per_step = recipe.train.batch_rows * row;
+        let documents = |split| dataset.manifest.splits.get(split).map_or(0, |split| split.documents);
         let masked = |tokens: usize| (tokens as f64 * recipe.data.mask_probability) as usize;
         let micro_tokens = recipe.train.micro_batch_rows.min(recipe.train.batch_rows) * row;
         Self {
@@ -292,37 +321,48 @@ impl Plan {
             num_parameters: model.num_parameters(),
             tokens_per_step,
             total_tokens: tokens_per_step as u64 * recipe.train.max_steps,
-            train_documents: dataset.manifest.splits.get("train").map_or(0, |split| split.documents),
+            train_documents: documents("train"),
+            test_documents: documents("test"),
             memory_bytes: model.train_bytes(micro_tokens, masked(micro_tokens)),
             checkpoint_bytes: 12 * model.num_parameters() as u64,
             step_flops: model.train_flops(tokens_per_step, masked(tokens_per_step), row),
+            step_secs: None,
         }
     }
 
     /// The plan for people, on stderr.
-    pub fn print(&self, seconds_per_step: Option<f64>) {
+    pub fn print(&self) {
         let train = &self.recipe.train;
         let schedule = &self.recipe.schedule;
         eprintln!("model       {} ({} parameters)", self.model.display(), format_count(self.num_parameters as u64));
         eprintln!("data        {} ({} documents)", self.data.display(), format_count(self.train_documents));
         eprintln!(
-            "batch       {} rows of {} tokens in micro-batches of {}, {} % masked, {:?}",
+            "batch       {} rows of {} tokens in micro-batches of {}, {:.4} % masked, {}",
             train.batch_rows,
             self.recipe.data.max_length,
             train.micro_batch_rows.min(train.batch_rows),
             self.recipe.data.mask_probability * 100.0,
-            train.precision,
+            name(train.precision),
         );
         eprintln!(
-            "steps       {} ({} tokens), learning rate {} {:?}, {} warm-up steps",
+            "steps       {} ({} tokens), learning rate {} {}, {} warm-up steps",
             format_count(train.max_steps),
             format_si(self.total_tokens as f64),
             self.recipe.optim.lr,
-            schedule.kind,
+            name(schedule.kind),
             format_count(schedule.warmup_steps),
         );
         eprintln!("device      {}", self.device);
+        let validation = match (self.recipe.validation.every_steps, self.test_documents) {
+            (0, _) => "none (validation.every_steps is 0)".into(),
+            (_, 0) => "none (no test split: prepare the data with --test-fraction)".into(),
+            (every, test) => format!("every {every} steps on rows of {} documents", format_count(test)),
+        };
+        eprintln!("validation  {validation}");
         eprintln!("memory      about {}", format_bytes(self.memory_bytes));
+        if let Some(free) = host::available_memory_bytes().filter(|free| *free < self.memory_bytes) {
+            eprintln!("warning: {} of memory are free; lower train.micro_batch_rows", format_bytes(free));
+        }
         let kept = match self.recipe.checkpoint.keep {
             0 => train.max_steps / self.recipe.checkpoint.every_steps.max(1) + 1,
             keep => keep as u64 + 1,
@@ -333,7 +373,7 @@ impl Plan {
             format_bytes(self.checkpoint_bytes),
             format_bytes(kept * self.checkpoint_bytes),
         );
-        if let Some(seconds) = seconds_per_step {
+        if let Some(seconds) = self.step_secs {
             let total = std::time::Duration::from_secs_f64(seconds * train.max_steps as f64);
             eprintln!(
                 "time        about {} ({seconds:.2} s a step of {} FLOP, from a measured matrix product)",

@@ -1,7 +1,7 @@
 //! Progress of long work on stderr: a bar on a terminal, a plain line now and then in a log. And numbers as people
 //! read them.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -77,7 +77,7 @@ impl Progress {
                 plain.position = position;
                 if plain.written_at.elapsed() >= PLAIN_INTERVAL {
                     plain.written_at = Instant::now();
-                    write_line(&plain.line(self.total, self.unit, message, plain.started_at.elapsed()));
+                    eprintln!("{}", plain.line(self.total, self.unit, message, plain.started_at.elapsed()));
                 }
             }
         }
@@ -86,8 +86,8 @@ impl Progress {
     /// Writes a line of its own, above a bar.
     pub fn note(&self, line: &str) {
         match &self.display {
-            Display::Bar(bar) => bar.suspend(|| write_line(line)),
-            Display::Plain(_) => write_line(line),
+            Display::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
+            Display::Plain(_) => eprintln!("{line}"),
         }
     }
 
@@ -99,7 +99,8 @@ impl Progress {
                 let plain = plain.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 let (done, total) = (format_count(plain.position), format_count(self.total));
                 let time = format_duration(plain.started_at.elapsed());
-                write_line(&join(&[&format!("{done}/{total} {}", self.unit), message, &format!("in {time}")]));
+                let counts = format!("{done}/{total} {}", self.unit);
+                eprintln!("{}", join(&[&counts, message, &format!("in {time}")]));
             }
         }
     }
@@ -123,11 +124,6 @@ impl Plain {
 
 fn join(parts: &[&str]) -> String {
     parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("  ")
-}
-
-/// A closed stderr must not stop the work, so errors are ignored.
-fn write_line(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// A bar redraws itself, which only a person's terminal can show: `NO_COLOR` and `CI` say that nobody looks at one.

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::data::prepare::{PrepareOptions, prepare};
 use crate::device::Choice;
-use crate::exit::{Coded, Exit};
+use crate::exit::{self, Coded, Exit};
 use crate::files::{is_occupied, write_dir_atomic};
 use crate::fill_mask::{print_masks, show};
 use crate::train;
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     );
     let inputs: Vec<PathBuf> = CORPUS.iter().map(|(name, _)| at("corpus").join(name)).collect();
     let texts = crate::data::texts(&inputs, "text")?;
-    let trained = tokenizer::train(&texts, args.vocab_size)?;
+    let trained = tokenizer::train(&texts, args.vocab_size, |_| ())?;
     write_dir_atomic(&at("tokenizer"), &trained.named(), false)?;
     show_tokens(&at("tokenizer"))?;
 
@@ -100,16 +100,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     crate::model::init("mini", &tokenizer, 0, &model, false)?;
 
     let run = at("run");
-    step(
-        4,
-        "pretraining",
-        &format!(
-            "pretrain --recipe quickstart --data {} --model {} --out {}",
-            at("data").display(),
-            model.display(),
-            run.display()
-        ),
+    let command = format!(
+        "pretrain --recipe quickstart --data {} --model {} --out {}",
+        at("data").display(),
+        model.display(),
+        run.display()
     );
+    step(4, "pretraining", &command);
     let pretrain = train::Args {
         recipe: "quickstart".into(),
         data: at("data"),
@@ -123,7 +120,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         dry_run: false,
         json: false,
     };
-    train::run(&pretrain)?;
+    train::run(&pretrain).inspect_err(|error| {
+        if exit::code_of(error) == Exit::Interrupted {
+            eprintln!("to go on: anaume {command} --resume");
+        }
+    })?;
     show_answers(&run, &args.device)
 }
 

@@ -6,7 +6,7 @@ use anaume_core::config::ModelConfig;
 use anaume_core::report::{FORMAT_VERSION, Record, RunManifest, StartRecord};
 use anyhow::Context;
 
-use crate::checkpoint::TrainerState;
+use crate::checkpoint::{self, TrainerState};
 use crate::data::dataset::Dataset;
 use crate::files::{read, write_atomic};
 use crate::host;
@@ -63,7 +63,8 @@ fn print_changes(before: &serde_json::Value, now: &serde_json::Value) {
     }
 }
 
-/// Opens `metrics.jsonl` where the state stands, and writes `run.json`.
+/// Opens `metrics.jsonl` where the state stands, and writes `run.json`. A folder without them (a run that branches off
+/// from another's checkpoint, or whose log was moved away) gets new ones.
 pub fn open_logs(
     out: &Path,
     manifest: &RunManifest,
@@ -72,15 +73,17 @@ pub fn open_logs(
 ) -> anyhow::Result<MetricsLog> {
     let path = out.join("metrics.jsonl");
     let manifest_path = out.join("run.json");
-    let mut metrics = match resumed {
+    let goes_on = resumed && path.exists() && !checkpoint::list(out)?.is_empty();
+    let mut metrics = match goes_on {
         true => {
-            if let Ok(before) = RunManifest::from_json(&String::from_utf8_lossy(&read(&manifest_path)?)) {
+            let before = read(&manifest_path).unwrap_or_default();
+            if let Ok(before) = RunManifest::from_json(&String::from_utf8_lossy(&before)) {
                 print_changes(&before.recipe, &manifest.recipe);
             }
             MetricsLog::open_at(&path, state.metrics_bytes, state.step)?
         }
         false => {
-            // A run that ended before its first checkpoint starts anew.
+            // What a run that ended before its first checkpoint logged is of no run.
             match std::fs::remove_file(&path) {
                 Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
                     return Err(cause).with_context(|| format!("cannot replace {}", path.display()));

@@ -1,10 +1,11 @@
-//! SIGINT, SIGTERM and SIGUSR1 ask for a checkpoint and an orderly end; a second SIGINT or SIGTERM ends at once.
+//! SIGINT, SIGTERM and SIGUSR1 ask for a checkpoint and an orderly end; a second SIGINT ends at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 /// Whether the program has been asked to stop.
 #[derive(Clone, Debug, Default)]
@@ -14,16 +15,21 @@ impl Interrupt {
     /// Listens from now on.
     pub fn listen() -> anyhow::Result<Self> {
         let interrupt = Self::default();
-        for signal in [SIGINT, SIGTERM] {
-            // Registered first, so that it sees the flag of an earlier signal only.
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, interrupt.0.clone())
-                .with_context(|| format!("cannot handle signal {signal}"))?;
-            signal_hook::flag::register(signal, interrupt.0.clone())
-                .with_context(|| format!("cannot handle signal {signal}"))?;
+        // Only the person at the keyboard ends the program by asking twice: schedulers send one signal after another and
+        // mean one orderly end. Registered first, so that it sees the flag of an earlier SIGINT only.
+        let asked_by_hand = Arc::new(AtomicBool::new(false));
+        flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, asked_by_hand.clone())
+            .and_then(|_| flag::register(SIGINT, asked_by_hand))
+            .context("cannot handle SIGINT")?;
+        let stopping = [
+            SIGINT,
+            SIGTERM,
+            #[cfg(unix)]
+            signal_hook::consts::SIGUSR1,
+        ];
+        for signal in stopping {
+            flag::register(signal, interrupt.0.clone()).with_context(|| format!("cannot handle signal {signal}"))?;
         }
-        #[cfg(unix)]
-        signal_hook::flag::register(signal_hook::consts::SIGUSR1, interrupt.0.clone())
-            .context("cannot handle SIGUSR1")?;
         Ok(interrupt)
     }
 

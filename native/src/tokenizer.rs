@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::data::texts;
 use crate::exit::{Coded, Exit, WithExit};
 use crate::files::{read, write_dir_atomic};
+use crate::progress::format_count;
 
 /// What to do with a tokenizer.
 #[derive(Debug, clap::Subcommand)]
@@ -128,7 +129,10 @@ fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
 
 fn train(args: &TrainArgs) -> anyhow::Result<()> {
     let documents = texts(&args.files, &args.column)?;
-    let files = tokenizer::train(&documents, args.vocab_size)?;
+    eprintln!("{} documents read", format_count(documents.len() as u64));
+    let files = tokenizer::train(&documents, args.vocab_size, |pieces| {
+        eprintln!("{} candidate pieces", format_count(pieces as u64));
+    })?;
     write_and_report(&files, &args.target)
 }
 
@@ -264,7 +268,7 @@ mod tests {
     fn trained(room: &Path) -> PathBuf {
         let out = room.join("tokenizer");
         let text = "今日は雨が降る。明日は晴れる。今日は本を読む。明日は雨が降る。";
-        let files = tokenizer::train([text], 280).unwrap();
+        let files = tokenizer::train([text], 280, |_| ()).unwrap();
         write_dir_atomic(&out, &files.named(), false).unwrap();
         out
     }

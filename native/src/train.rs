@@ -79,9 +79,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     check_length(&recipe, &config)?;
     let plan = Plan::new(&recipe, &config, &dataset, &ready.description, [&args.data, &args.model, &args.out]);
     if args.dry_run {
-        return dry_run(&plan, &ready, args.json);
+        return dry_run(plan, &ready, args.json);
     }
-    plan.print(None);
+    plan.print();
     let interrupt = Interrupt::listen()?;
     let parameters = Session::open(args, plan, config, &dataset, ready)?.run(&interrupt)?;
     println!("parameters blake3 {parameters}");
@@ -97,13 +97,14 @@ fn check_length(recipe: &Recipe, config: &ModelConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn dry_run(plan: &Plan, ready: &Ready, json: bool) -> anyhow::Result<()> {
+fn dry_run(mut plan: Plan, ready: &Ready, json: bool) -> anyhow::Result<()> {
+    let peak = bench::matmul_peak(&ready.device, plan.recipe.train.precision)?;
+    plan.step_secs = Some(plan.step_flops / peak);
     if json {
-        println!("{}", serde_json::to_string_pretty(plan)?);
-        return Ok(());
+        println!("{}", serde_json::to_string_pretty(&plan)?);
+    } else {
+        plan.print();
     }
-    let peak = bench::matmul_peak(&ready.device)?;
-    plan.print(Some(plan.step_flops / peak));
     Ok(())
 }
 
@@ -150,10 +151,11 @@ impl Session {
         let num_threads = plan.recipe.data.num_threads;
         let loader = Loader::new(dataset.split("train")?, loader_config, tokenize, state.cursor, num_threads)?;
         let stop_after = args.stop_after.unwrap_or(u64::MAX).min(plan.recipe.train.max_steps);
-        let (matmul_peak, tokenizer_dir) = (bench::matmul_peak(&ready.device)?, args.model.clone());
-        // Last: whatever fails before leaves the logs of an earlier session as they are.
-        checkpoint::set_aside_after(out, state.step)?;
+        let (matmul_peak, tokenizer_dir) =
+            (bench::matmul_peak(&ready.device, plan.recipe.train.precision)?, args.model.clone());
+        // Last: whatever fails before leaves checkpoints and logs of an earlier session as they are.
         let metrics = open_logs(out, &manifest, &state, resumed.is_some())?;
+        checkpoint::set_aside_after(out, state.step)?;
         let tensorboard = TensorBoardLog::create(&out.join("tensorboard"), state.step + 1)?;
         Ok(Self {
             plan,
@@ -175,32 +177,23 @@ impl Session {
     fn run(mut self, interrupt: &Interrupt) -> anyhow::Result<String> {
         let recipe = self.plan.recipe.clone();
         let progress = Progress::new(recipe.train.max_steps, "steps", self.state.step);
-        if self.state.step == 0 {
-            self.validate(interrupt)?;
-        }
+        self.validate_if_due(interrupt, &progress)?;
         while self.state.step < self.stop_after {
+            if interrupt.is_set() {
+                return self.interrupted(progress);
+            }
             let record = match self.step(interrupt) {
                 Ok(Some(record)) => record,
                 Ok(None) => return self.interrupted(progress),
                 Err(error) => return Err(self.saved_after(error)),
             };
+            // A step that cannot be logged is not saved either: a resume takes it again.
+            self.log(&Record::Step(record.clone()))?;
             progress.set(self.state.step, &describe(&record));
             let step = self.state.step;
-            if recipe.validation.every_steps > 0 && step.is_multiple_of(recipe.validation.every_steps) {
-                if let Some(validation) = self.validate(interrupt)? {
-                    progress.note(&format!(
-                        "step {}: validation loss {:.4}, accuracy {:.1} %",
-                        format_count(step),
-                        validation.loss,
-                        validation.accuracy * 100.0
-                    ));
-                }
-            }
+            self.validate_if_due(interrupt, &progress)?;
             if step < self.stop_after && step.is_multiple_of(recipe.checkpoint.every_steps) {
                 self.save()?;
-            }
-            if interrupt.is_set() && step < self.stop_after {
-                return self.interrupted(progress);
             }
         }
         let path = self.save()?;
@@ -262,7 +255,6 @@ impl Session {
         self.state.cursor = cursor;
         self.state.tokens += tokens;
         self.state.non_padding_tokens += real_tokens;
-        self.log(&Record::Step(record.clone()))?;
         Ok(Some(record))
     }
 
@@ -296,8 +288,25 @@ impl Session {
         Coded::new(Exit::Numerical, message)
     }
 
+    /// Validates at step 0 and every so many steps, once: what a signal broke off is done after the resume.
+    fn validate_if_due(&mut self, interrupt: &Interrupt, progress: &Progress) -> anyhow::Result<()> {
+        let (step, every) = (self.state.step, self.plan.recipe.validation.every_steps);
+        if every == 0 || !step.is_multiple_of(every) || self.state.validated_step == Some(step) {
+            return Ok(());
+        }
+        let Some(record) = self.validate(interrupt)? else { return Ok(()) };
+        self.state.validated_step = Some(step);
+        progress.note(&format!(
+            "step {}: validation loss {:.4}, accuracy {:.1} %",
+            format_count(step),
+            record.loss,
+            record.accuracy * 100.0
+        ));
+        self.log(&Record::Validation(record))
+    }
+
     /// The loss over the fixed validation set. `None` if there is none or a signal came.
-    fn validate(&mut self, interrupt: &Interrupt) -> anyhow::Result<Option<ValidationRecord>> {
+    fn validate(&self, interrupt: &Interrupt) -> anyhow::Result<Option<ValidationRecord>> {
         let start = Instant::now();
         let (model, mut evaluation) = (self.trainer.frozen_model()?, Evaluation::default());
         for batch in &self.validation {
@@ -309,15 +318,13 @@ impl Session {
         if evaluation.num_masked == 0 {
             return Ok(None);
         }
-        let record = ValidationRecord {
+        Ok(Some(ValidationRecord {
             step: self.state.step,
             loss: evaluation.loss(),
             accuracy: evaluation.accuracy(),
             masked_tokens: evaluation.num_masked as u64,
             secs: start.elapsed().as_secs_f64(),
-        };
-        self.log(&Record::Validation(record.clone()))?;
-        Ok(Some(record))
+        }))
     }
 
     fn log(&mut self, record: &Record) -> anyhow::Result<()> {
@@ -390,20 +397,26 @@ fn lock(out: &Path) -> anyhow::Result<File> {
 
 fn checkpoint_to_resume(args: &Args) -> anyhow::Result<Option<PathBuf>> {
     let out = args.out.display();
+    let holds_none = checkpoint::list(&args.out)?.is_empty();
     match args.resume.as_deref() {
-        None if checkpoint::list(&args.out)?.is_empty() => Ok(None),
+        None if holds_none => Ok(None),
         None => {
             Err(Coded::new(Exit::Usage, format!("{out} holds checkpoints: go on with --resume, or name another --out")))
         }
         Some("latest") => match checkpoint::latest(&args.out)? {
             Some(path) => Ok(Some(path)),
             // So that a scheduler may always pass --resume.
-            None if checkpoint::list(&args.out)?.is_empty() => Ok(None),
+            None if holds_none => Ok(None),
             None => Err(Coded::new(Exit::Data, format!("no checkpoint in {out} is whole"))),
         },
         Some(path) => {
             let path = PathBuf::from(path);
             checkpoint::verify(&path)?;
+            let parent = std::path::absolute(&path)?.parent().map(Path::to_path_buf);
+            if !holds_none && parent != Some(std::path::absolute(&args.out)?) {
+                let message = format!("{} is not of the run in {out}: name a new --out to branch off", path.display());
+                return Err(Coded::new(Exit::Usage, message));
+            }
             Ok(Some(path))
         }
     }

@@ -177,7 +177,7 @@ fn integers(tensors: &SafeTensors<'_>, key: &str) -> anyhow::Result<Vec<i64>> {
 fn compute(dir: &Path, reference: &Reference<'_>, device: &Device) -> anyhow::Result<(Vec<f32>, Compared)> {
     let config = load_config(dir)?;
     let sequences = reference.sequences()?;
-    if config.architectures.iter().any(|name| name.ends_with("ForSequenceClassification")) {
+    if config.is_classifier() {
         let path = dir.join("model.safetensors");
         let bytes = read(&path)?;
         let mut source = WeightFile::new(&bytes, device).with_context(|| path.display().to_string())?;

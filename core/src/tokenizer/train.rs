@@ -41,15 +41,20 @@ enum Kind {
     Symbol,
 }
 
-/// Trains a tokenizer of exactly `vocab_size` pieces on the texts, each a document.
-pub fn train<S: AsRef<str>>(texts: impl IntoIterator<Item = S>, vocab_size: usize) -> Result<TokenizerFiles> {
+/// Trains a tokenizer of exactly `vocab_size` pieces on the texts, each a document. `observe` hears how many candidate
+/// pieces there are, again and again as they become fewer.
+pub fn train<S: AsRef<str>>(
+    texts: impl IntoIterator<Item = S>,
+    vocab_size: usize,
+    observe: impl FnMut(usize),
+) -> Result<TokenizerFiles> {
     let Some(budget) = vocab_size.checked_sub(NUM_RESERVED).filter(|budget| *budget > 0) else {
         return refuse(format!("a vocabulary needs more than {NUM_RESERVED} pieces, {vocab_size} were asked for"));
     };
     let counts = count_runs(texts);
     let alphabet = choose_alphabet(&counts, budget);
     let runs = Runs::new(&alphabet, counts);
-    let trained = unigram::train(&runs, alphabet.len(), budget);
+    let trained = unigram::train(&runs, alphabet.len(), budget, observe);
     if trained.len() < budget {
         let largest = NUM_RESERVED + trained.len();
         return refuse(format!("the text is too small for {vocab_size} pieces; give more text or at most {largest}"));

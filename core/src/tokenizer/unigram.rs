@@ -58,10 +58,12 @@ impl Runs {
 }
 
 /// Learns `budget` pieces, the alphabet among them, the most probable first; fewer if the text holds no more.
-pub(super) fn train(runs: &Runs, num_chars: usize, budget: usize) -> Vec<Scored> {
+/// `observe` hears the number of pieces before each round.
+pub(super) fn train(runs: &Runs, num_chars: usize, budget: usize, mut observe: impl FnMut(usize)) -> Vec<Scored> {
     let mut pieces = seeds(runs, num_chars);
     let wanted = (budget + budget / 10).max(num_chars);
     loop {
+        observe(pieces.len());
         for _ in 0..ROUNDS {
             let expected = expect(&pieces, runs);
             pieces = maximise(pieces, &expected, budget);

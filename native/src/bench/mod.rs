@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anaume_core::batch::{Batch, Sequences};
-use anaume_core::modernbert::MaskedLm;
+use anaume_core::config::{ModelConfig, preset_names};
+use anaume_core::modernbert::{MaskedLm, Precision};
 use anaume_core::optim::{AdamW, AdamWConfig};
 use anaume_core::train_step::Trainer;
-use anaume_core::weights::read_back;
-use burn::tensor::{Device, Distribution, Tensor};
+use anaume_core::weights::{RandomParameters, read_back};
+use burn::tensor::{DType, Device, Distribution, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
@@ -18,15 +19,21 @@ use crate::host;
 use crate::model::{load_config, load_masked_lm};
 use crate::progress::{format_bytes, format_count, format_si};
 
+/// Rows of the embedding of llm-jp-modernbert-base.
+const LLM_JP_VOCAB_SIZE: usize = 99_574;
+
 /// Arguments of `anaume bench`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// encoder: the forward pass without a head; step: a whole training step with 30 % of the tokens masked
     #[arg(value_parser = ["encoder", "step"])]
     what: String,
-    /// Model folder
-    #[arg(long)]
-    model: PathBuf,
+    /// Model folder [default: random parameters of --preset]
+    #[arg(long, conflicts_with = "preset")]
+    model: Option<PathBuf>,
+    /// Size of the random model, with the vocabulary of llm-jp-modernbert
+    #[arg(long, default_value = "base", value_parser = clap::builder::PossibleValuesParser::new(preset_names()))]
+    preset: String,
     /// Sequences
     #[arg(long, default_value_t = 8)]
     batch: usize,
@@ -47,10 +54,16 @@ pub struct Args {
 /// `anaume bench`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let ready = args.device.open()?;
-    let peak = matmul_peak(&ready.device)?;
-    let config = load_config(&args.model)?;
+    let peak = matmul_peak(&ready.device, Precision::F32)?;
+    let (config, model) = match &args.model {
+        Some(dir) => {
+            let config = load_config(dir)?;
+            let model = load_masked_lm(dir, &config, &ready.device)?;
+            (config, model)
+        }
+        None => random_model(&args.preset, &ready.device)?,
+    };
     let batch = random_batch(args.batch, args.length, config.vocab_size);
-    let model = load_masked_lm(&args.model, &config, &ready.device)?;
     let tokens = batch.num_tokens;
     let (seconds, flops) = match args.what.as_str() {
         "encoder" => {
@@ -90,6 +103,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         memory.map(|bytes| format!(", peak memory {}", format_bytes(bytes))).unwrap_or_default(),
     );
     Ok(())
+}
+
+/// A model of this size with random parameters.
+fn random_model(preset: &str, device: &Device) -> anyhow::Result<(ModelConfig, MaskedLm)> {
+    let config = ModelConfig::preset(preset, LLM_JP_VOCAB_SIZE)?;
+    let model =
+        MaskedLm::new(&mut RandomParameters::new(0, config.initializer_cutoff_factor, device), &config, device)?;
+    Ok((config, model))
 }
 
 /// Random ids, 30 % of them to be predicted; the same for the same shape.
@@ -140,10 +161,14 @@ fn time(runs: usize, mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Re
     Ok(seconds)
 }
 
-/// Floating-point operations a second of a large f32 matrix product: the ceiling that shares are given of.
-pub fn matmul_peak(device: &Device) -> anyhow::Result<f64> {
+/// Floating-point operations a second of a large matrix product: the ceiling that shares are given of.
+pub fn matmul_peak(device: &Device, precision: Precision) -> anyhow::Result<f64> {
+    let dtype = match precision {
+        Precision::F32 => DType::F32,
+        Precision::F16 => DType::F16,
+    };
     let product = |n: usize| -> anyhow::Result<f64> {
-        let matrix = Tensor::<2>::random([n, n], Distribution::Uniform(-1.0, 1.0), device);
+        let matrix = Tensor::<2>::random([n, n], Distribution::Uniform(-1.0, 1.0), device).cast(dtype);
         let seconds = time(3, || {
             pollster::block_on(read_back(matrix.clone().matmul(matrix.clone()).narrow(0, 0, 1)))?;
             Ok(())

@@ -55,11 +55,13 @@ pub(super) struct Stream {
 impl Stream {
     /// Opens a file, or standard input for `-`. Stored bytes are added to `bytes_read` as they are taken.
     pub(super) fn open(path: &Path, compression: Compression, bytes_read: &Arc<AtomicU64>) -> Result<Self> {
-        let (raw, source): (Box<dyn BufRead + Send>, &Path) = if is_stdin(path) {
-            (Box::new(BufReader::with_capacity(BUFFER_BYTES, io::stdin())), Path::new("<stdin>"))
+        let (raw, source, compression): (Box<dyn BufRead + Send>, &Path, Compression) = if is_stdin(path) {
+            let mut stdin = BufReader::with_capacity(BUFFER_BYTES, io::stdin());
+            let compression = compression_of(stdin.fill_buf().context("cannot read <stdin>")?)?;
+            (Box::new(stdin), Path::new("<stdin>"), compression)
         } else {
             let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-            (Box::new(BufReader::with_capacity(BUFFER_BYTES, file)), path)
+            (Box::new(BufReader::with_capacity(BUFFER_BYTES, file)), path, compression)
         };
         let taken = Arc::new(AtomicU64::new(0));
         let raw = Counted { inner: raw, taken: taken.clone(), taken_of_all: bytes_read.clone() };
@@ -96,6 +98,25 @@ impl Stream {
     }
 }
 
+/// The compression of a stream without a name, by how it begins.
+fn compression_of(start: &[u8]) -> Result<Compression> {
+    match start {
+        [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Compression::Zstd),
+        [b'P', b'A', b'R', b'1', ..] => {
+            Err(Coded::new(Exit::Usage, "<stdin> is Parquet, which is read from its end: give the file by name"))
+        }
+        _ => Ok(Compression::None),
+    }
+}
+
+/// The format of a stream without a name: JSON lines where it begins with an object.
+fn format_of(start: &[u8]) -> Format {
+    let start = start.strip_prefix(UTF8_BOM).unwrap_or(start);
+    let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'{') { Format::JsonLines } else { Format::Text }
+}
+
 /// The records of one file of lines.
 pub(super) struct LineReader {
     stream: Stream,
@@ -123,7 +144,14 @@ impl LineReader {
         options: Arc<ReadOptions>,
         bytes_read: &Arc<AtomicU64>,
     ) -> Result<Self> {
-        let stream = Stream::open(path, compression, bytes_read)?;
+        let mut stream = Stream::open(path, compression, bytes_read)?;
+        let format = match is_stdin(path) {
+            true => match stream.reader.fill_buf() {
+                Ok(start) => format_of(start),
+                Err(error) => return Err(stream.fault(error, 1)),
+            },
+            false => format,
+        };
         Ok(Self { stream, format, options, line: 0, line_start: 0, buffer: Vec::new(), done: false })
     }
 

@@ -9,6 +9,7 @@ use super::shards::{SplitWriter, write_synced};
 use super::split::Splitter;
 use crate::exit::{Coded, Exit};
 use crate::files::{replace, sync_dir};
+use crate::signals::Interrupt;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args, Clone, Debug)]
 pub struct PrepareArgs {
     /// Files or globs: .jsonl, .json (one object a line), .txt, .parquet, also with .gz or .zst; - is standard input
-    /// (JSON lines)
+    /// (JSON lines or plain text, compressed or not)
     #[arg(required = true)]
     pub inputs: Vec<PathBuf>,
     /// Folder to write the dataset to
@@ -195,7 +196,11 @@ impl<'a> Preparation<'a> {
     }
 
     fn run(mut self, mut records: Records, bar: &ProgressBar) -> Result<Manifest> {
+        let interrupt = Interrupt::listen()?;
         while let Some(record) = records.next() {
+            if interrupt.is_set() {
+                return Err(Coded::new(Exit::Interrupted, "interrupted; nothing was written: run the command again"));
+            }
             match record? {
                 Record::Document(document) => self.take(document)?,
                 Record::Bad(bad) => self.refuse(&bad)?,
@@ -258,7 +263,13 @@ impl<'a> Preparation<'a> {
             file.sync_all().context("cannot write quarantine.jsonl")?;
         }
         if self.train.documents() == 0 {
-            return Err(Coded::new(Exit::Data, "no document is left for training; check the inputs and --column"));
+            let message = match self.test.documents() {
+                0 => "no document is left for training; check the inputs and --column".to_owned(),
+                test => {
+                    format!("all {test} documents went to the test split; lower --test-documents or --test-fraction")
+                }
+            };
+            return Err(Coded::new(Exit::Data, message));
         }
         let mut splits = BTreeMap::from([(TRAIN.to_owned(), self.train.finish()?)]);
         if self.test.documents() > 0 {

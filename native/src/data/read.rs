@@ -139,7 +139,7 @@ impl Iterator for Records {
     }
 }
 
-/// All records of the given files and globs; `-` is standard input (JSON lines). Fails if one names no file.
+/// All records of the given files and globs; `-` is standard input (JSON lines or plain text). Fails if one names no file.
 pub fn records(paths: &[PathBuf], options: &ReadOptions) -> Result<Records> {
     Ok(Records {
         files: expand(paths)?.into_iter(),
@@ -149,7 +149,7 @@ pub fn records(paths: &[PathBuf], options: &ReadOptions) -> Result<Records> {
     })
 }
 
-/// All documents of the given files and globs; `-` is standard input (JSON lines). A bad line is an error, or is left
+/// All documents of the given files and globs; `-` is standard input (JSON lines or plain text). A bad line is an error, or is left
 /// out with a warning where the options say so. Ends after the first error.
 pub fn documents(
     paths: &[PathBuf],
@@ -224,6 +224,7 @@ pub(super) enum Compression {
 /// Format and compression by the file's name.
 fn kind_of(path: &Path) -> Result<(Format, Compression)> {
     if is_stdin(path) {
+        // What it really is shows when it is opened.
         return Ok((Format::JsonLines, Compression::None));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();

@@ -1,0 +1,43 @@
+//! Exhausted memory as an orderly end.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+
+use crate::exit::Exit;
+
+/// The system's allocator; where it has nothing left, the program says so and ends with its documented code instead of
+/// aborting. A run goes on from its last checkpoint.
+struct Orderly;
+
+#[global_allocator]
+static ALLOCATOR: Orderly = Orderly;
+
+// SAFETY: every call goes to the system's allocator as it came; a null pointer never returns.
+unsafe impl GlobalAlloc for Orderly {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are those that `System` asks for; likewise below.
+        checked(unsafe { System.alloc(layout) }, layout.size())
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: see `alloc`.
+        checked(unsafe { System.alloc_zeroed(layout) }, layout.size())
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: see `alloc`.
+        checked(unsafe { System.realloc(pointer, layout, new_size) }, new_size)
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: see `alloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+fn checked(pointer: *mut u8, bytes: usize) -> *mut u8 {
+    if pointer.is_null() {
+        eprintln!("error: out of memory: {bytes} bytes more cannot be had; lower the batch or the length");
+        std::process::exit(Exit::Resource as i32);
+    }
+    pointer
+}
