@@ -244,7 +244,7 @@ fn half_precision_files_give_the_logits_of_their_values_in_f32() {
 fn ids_and_lengths_that_the_model_cannot_take_are_named() {
     let model = golden_model("plain", &Device::flex());
     let error_of = |ids: Vec<u32>, lengths: Vec<usize>| {
-        model.encoder.inputs(&Sequences { ids, lengths }).err().expect("a bad input is refused").to_string()
+        model.encoder.inputs(&Sequences { ids, lengths }).expect_err("a bad input is refused").to_string()
     };
     assert!(error_of(vec![5, 300], vec![2]).contains("300"));
     assert!(error_of(vec![5; 1025], vec![1025]).contains("1025"));

@@ -249,11 +249,11 @@ fn operations_leave_their_inputs_alone() {
     }
 }
 
+/// Parameter, gradient, moments and numbers in; parameter and moments out.
+type AdamWOperation = fn(Tensor<1>, Tensor<1>, [Tensor<1>; 2], AdamWStep) -> (Tensor<1>, [Tensor<1>; 2]);
+
 /// Parameter, first and second moment after each of five steps.
-pub fn five_adamw_steps(
-    operation: fn(Tensor<1>, Tensor<1>, [Tensor<1>; 2], AdamWStep) -> (Tensor<1>, [Tensor<1>; 2]),
-    device: &Device,
-) -> Vec<Vec<f32>> {
+pub fn five_adamw_steps(operation: AdamWOperation, device: &Device) -> Vec<Vec<f32>> {
     const COUNT: usize = 1001;
     let vector = |values: Vec<f32>| Tensor::<1>::from_data(TensorData::new(values, [COUNT]), device);
     let mut parameter = vector(random(1, COUNT));

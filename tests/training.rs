@@ -182,13 +182,16 @@ impl ParameterVisitor for Poison {
     }
 }
 
-fn bits(tensors: &[HostTensor]) -> Vec<(String, Vec<u32>)> {
+fn bits(tensors: &[HostTensor]) -> Bits {
     let values = |tensor: &HostTensor| tensor.values.iter().map(|value| value.to_bits()).collect();
     tensors.iter().map(|tensor| (tensor.name.clone(), values(tensor))).collect()
 }
 
+/// The bits of named tensors.
+type Bits = Vec<(String, Vec<u32>)>;
+
 /// Everything that a step may change.
-fn state(trainer: &mut Trainer) -> (u64, Vec<(String, Vec<u32>)>, Vec<(String, Vec<u32>)>) {
+fn state(trainer: &mut Trainer) -> (u64, Bits, Bits) {
     let moments = pollster::block_on(trainer.optimizer.read_state()).unwrap();
     (trainer.optimizer.num_steps, bits(&parameters(&mut trainer.model)), bits(&moments))
 }

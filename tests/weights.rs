@@ -57,7 +57,7 @@ fn with(name: &str, change: impl FnOnce(&mut Stored)) -> Vec<u8> {
 
 /// Why `plain` cannot be loaded from these bytes.
 fn refusal(bytes: &[u8]) -> Error {
-    masked_lm(bytes, &golden_config("plain"), &Device::flex()).err().expect("the file is refused")
+    masked_lm(bytes, &golden_config("plain"), &Device::flex()).expect_err("the file is refused")
 }
 
 fn assert_names(error: &Error, tensor: &str, words: &str) {

@@ -1,5 +1,6 @@
 //! Parameters to and from safetensors bytes with Hugging Face's names, strict both ways; and random initial parameters.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -175,7 +176,7 @@ pub fn parameters_hash(tensors: &[HostTensor]) -> blake3::Hash {
 
 /// A safetensors file that transformers reads (`format: pt`). Fails where a value is too large for `stored`.
 pub fn write_safetensors(tensors: &[HostTensor], stored: StoredType) -> Result<Vec<u8>> {
-    let encoded: Vec<Vec<u8>> = tensors.iter().map(|tensor| encode(tensor, stored)).collect::<Result<_>>()?;
+    let encoded: Vec<Cow<'_, [u8]>> = tensors.iter().map(|tensor| encode(tensor, stored)).collect::<Result<_>>()?;
     let dtype = match stored {
         StoredType::F32 => Dtype::F32,
         StoredType::F16 => Dtype::F16,
@@ -190,10 +191,11 @@ pub fn write_safetensors(tensors: &[HostTensor], stored: StoredType) -> Result<V
     safetensors::serialize(views, Some(metadata)).map_err(format_error)
 }
 
-fn encode(tensor: &HostTensor, stored: StoredType) -> Result<Vec<u8>> {
+fn encode(tensor: &HostTensor, stored: StoredType) -> Result<Cow<'_, [u8]>> {
     let values = tensor.values.iter();
     match stored {
-        StoredType::F32 => Ok(values.flat_map(|value| value.to_le_bytes()).collect()),
+        // Every target is little-endian, as the format is.
+        StoredType::F32 => Ok(Cow::Borrowed(bytemuck::cast_slice(&tensor.values))),
         StoredType::BF16 => Ok(values.flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect()),
         StoredType::F16 => {
             match values.clone().position(|value| value.is_finite() && !f16::from_f32(*value).is_finite()) {

@@ -106,9 +106,12 @@ pub fn save(
     state.parameters_blake3 = parameters_hash(&parameters).to_hex().to_string();
     state.optimizer_steps = trainer.optimizer.num_steps;
     state.loss_scale = trainer.loss_scale;
+    let weights = write_safetensors(&parameters, StoredType::F32)?;
+    // The moments are twice as large: not both at once.
+    drop(parameters);
     let mut files: Vec<(&str, Vec<u8>)> = vec![
         ("config.json", config.to_json(StoredType::F32)),
-        ("model.safetensors", write_safetensors(&parameters, StoredType::F32)?),
+        ("model.safetensors", weights),
         (MOMENTS, write_safetensors(&pollster::block_on(trainer.optimizer.read_state())?, StoredType::F32)?),
         (STATE, serde_json::to_vec_pretty(state)?),
     ];
@@ -140,7 +143,7 @@ pub fn verify(dir: &Path) -> anyhow::Result<u64> {
         let bytes = read(&path)?;
         if bytes.len() as u64 != entry.bytes || hash(&bytes) != entry.blake3 {
             let message = format!("{} does not match its hash in {MANIFEST}", path.display());
-            return Err(Coded::new(Exit::Data, message));
+            return Err(Coded::error(Exit::Data, message));
         }
     }
     Ok(manifest.step)

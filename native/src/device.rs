@@ -150,12 +150,12 @@ impl Choice {
             Self::Auto => adapters().iter().find(|adapter| adapter.is_real()).map_or_else(|| Ok(cpu()), open_adapter),
             Self::Gpu => match adapters().iter().find(|adapter| adapter.is_real()) {
                 Some(adapter) => open_adapter(adapter),
-                None => Err(Coded::new(Exit::Usage, "no GPU found; `anaume devices` lists what there is")),
+                None => Err(Coded::error(Exit::Usage, "no GPU found; `anaume devices` lists what there is")),
             },
             Self::Adapter(name) => match adapters().iter().find(|adapter| adapter.name == *name) {
                 Some(adapter) => open_adapter(adapter),
                 None => {
-                    Err(Coded::new(Exit::Usage, format!("no adapter {name}; `anaume devices` lists what there is")))
+                    Err(Coded::error(Exit::Usage, format!("no adapter {name}; `anaume devices` lists what there is")))
                 }
             },
         }
@@ -172,7 +172,7 @@ fn open_adapter(adapter: &Adapter) -> anyhow::Result<Ready> {
     let Some((api, kind)) = adapter.selector.clone() else {
         let message =
             format!("{} ({}) cannot be told from another adapter of its kind", adapter.name, adapter.hardware);
-        return Err(Coded::new(Exit::Usage, message));
+        return Err(Coded::error(Exit::Usage, message));
     };
     let device = Device::wgpu_options()
         .graphics_api(api)
@@ -185,7 +185,7 @@ fn open_adapter(adapter: &Adapter) -> anyhow::Result<Ready> {
 /// Fails where the device cannot compute in the wanted precision.
 pub fn check_precision(device: &Device, precision: Precision) -> anyhow::Result<()> {
     if precision == Precision::F16 && !device.supports_dtype(DType::F16) {
-        bail!(Coded::new(Exit::Usage, "this device has no f16; set train.precision = \"f32\""));
+        bail!(Coded::error(Exit::Usage, "this device has no f16; set train.precision = \"f32\""));
     }
     Ok(())
 }

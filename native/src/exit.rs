@@ -29,7 +29,7 @@ pub struct Coded {
 
 impl Coded {
     /// An error of the given code with its whole message.
-    pub fn new(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+    pub fn error(exit: Exit, message: impl Into<String>) -> anyhow::Error {
         anyhow::Error::new(Self { exit, message: message.into() })
     }
 }

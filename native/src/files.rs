@@ -12,7 +12,7 @@ use crate::exit::{Coded, Exit};
 /// Reads a whole file.
 pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::NotFound => Coded::new(Exit::Usage, format!("{} does not exist", path.display())),
+        std::io::ErrorKind::NotFound => Coded::error(Exit::Usage, format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
     })
 }
@@ -43,12 +43,12 @@ pub const STAGED: &str = "new";
 pub fn write_dir_atomic(out: &Path, files: &[(&str, &[u8])], force: bool) -> anyhow::Result<()> {
     let target = std::path::absolute(out).with_context(|| format!("cannot use {} as a folder", out.display()))?;
     let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-        return Err(Coded::new(Exit::Usage, format!("{} cannot be written as a folder", out.display())));
+        return Err(Coded::error(Exit::Usage, format!("{} cannot be written as a folder", out.display())));
     };
     let occupied = is_occupied(&target)?;
     if occupied && !force {
         let message = format!("{} exists and is not empty; choose another folder or use --force", out.display());
-        return Err(Coded::new(Exit::Usage, message));
+        return Err(Coded::error(Exit::Usage, message));
     }
     fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))?;
     let staged = tempfile::Builder::new().prefix(&hidden(name)).tempdir_in(parent);
@@ -78,7 +78,7 @@ pub fn is_occupied(target: &Path) -> anyhow::Result<bool> {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(cause) => Err(cause).with_context(|| format!("cannot look at {}", target.display())),
         Ok(there) if there.is_dir() => Ok(fs::read_dir(target)?.next().is_some()),
-        Ok(_) => Err(Coded::new(Exit::Usage, format!("{} exists and is not a folder", target.display()))),
+        Ok(_) => Err(Coded::error(Exit::Usage, format!("{} exists and is not a folder", target.display()))),
     }
 }
 

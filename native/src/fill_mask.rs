@@ -114,7 +114,7 @@ pub struct EmbedArgs {
 pub fn embed(args: &EmbedArgs) -> anyhow::Result<()> {
     let format = args.out.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     if !["jsonl", "npy", "safetensors"].contains(&format) {
-        bail!(Coded::new(
+        bail!(Coded::error(
             Exit::Usage,
             format!("{}: the name must end in .jsonl, .npy or .safetensors", args.out.display())
         ));

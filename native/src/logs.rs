@@ -47,7 +47,7 @@ impl MetricsLog {
                  that one does; it is not this checkpoint's log, move it away or resume another checkpoint",
                 path.display()
             );
-            return Err(Coded::new(Exit::Data, message));
+            return Err(Coded::error(Exit::Data, message));
         }
         file.set_len(offset).with_context(name)?;
         let mut log = Self { path: path.to_owned(), file, offset };

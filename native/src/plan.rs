@@ -163,7 +163,7 @@ impl Recipe {
         };
         let mut recipe: Self = toml::from_str(&text).map_err(|cause| {
             let line = 1 + cause.span().map_or(0, |span| text[..span.start].matches('\n').count());
-            Coded::new(Exit::Usage, format!("recipe {name_or_path}, line {line}: {}", explain(&cause)))
+            Coded::error(Exit::Usage, format!("recipe {name_or_path}, line {line}: {}", explain(&cause)))
         })?;
         let mut table: Table = text.parse().exit(Exit::Usage, format!("recipe {name_or_path}"))?;
         for assignment in overrides {
@@ -171,9 +171,9 @@ impl Recipe {
             recipe = table
                 .clone()
                 .try_into()
-                .map_err(|cause| Coded::new(Exit::Usage, format!("--set {assignment}: {}", explain(&cause))))?;
+                .map_err(|cause| Coded::error(Exit::Usage, format!("--set {assignment}: {}", explain(&cause))))?;
         }
-        recipe.check().map_err(|message| Coded::new(Exit::Usage, format!("recipe {name_or_path}: {message}")))?;
+        recipe.check().map_err(|message| Coded::error(Exit::Usage, format!("recipe {name_or_path}: {message}")))?;
         Ok(recipe)
     }
 
@@ -191,7 +191,7 @@ impl Recipe {
             return Err("optim.lr and optim.epsilon must be positive, optim.beta1 and optim.beta2 in [0, 1)".into());
         }
         let positive = |value: f64| value > 0.0 && value.is_finite();
-        if !positive(optim.max_grad_norm) || !(optim.weight_decay >= 0.0 && optim.weight_decay.is_finite()) {
+        if !(positive(optim.max_grad_norm) && optim.weight_decay >= 0.0 && optim.weight_decay.is_finite()) {
             return Err("optim.max_grad_norm must be positive and optim.weight_decay not negative".into());
         }
         if !(0.0..=1.0).contains(&self.schedule.final_ratio) {
@@ -229,7 +229,7 @@ impl Recipe {
 
 /// Puts `section.key=value` into a table; the value is TOML, or a bare word for a string.
 fn set(table: &mut Table, assignment: &str) -> anyhow::Result<()> {
-    let usage = || Coded::new(Exit::Usage, format!("--set {assignment}: expected section.key=value"));
+    let usage = || Coded::error(Exit::Usage, format!("--set {assignment}: expected section.key=value"));
     let (path, value) = assignment.split_once('=').ok_or_else(usage)?;
     let (section, key) = path.trim().split_once('.').ok_or_else(usage)?;
     let parsed = format!("value = {}", value.trim()).parse::<Table>().ok().and_then(|mut table| table.remove("value"));
@@ -323,7 +323,8 @@ impl Plan {
             total_tokens: tokens_per_step as u64 * recipe.train.max_steps,
             train_documents: documents("train"),
             test_documents: documents("test"),
-            memory_bytes: model.train_bytes(micro_tokens, masked(micro_tokens)),
+            // While a checkpoint is written there are weights and moments on the device and as files, and the moments as read.
+            memory_bytes: model.train_bytes(micro_tokens, masked(micro_tokens)).max(32 * model.num_parameters() as u64),
             checkpoint_bytes: 12 * model.num_parameters() as u64,
             step_flops: model.train_flops(tokens_per_step, masked(tokens_per_step), row),
             step_secs: None,

@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if is_occupied(out)? {
         let message =
             format!("{} exists and is not empty; remove it or choose another folder with --out", out.display());
-        return Err(Coded::new(Exit::Usage, message));
+        return Err(Coded::error(Exit::Usage, message));
     }
     let at = |name: &str| out.join(name);
     let files: Vec<(&str, &[u8])> = CORPUS.iter().map(|(name, text)| (*name, text.as_bytes())).collect();

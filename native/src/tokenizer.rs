@@ -181,7 +181,7 @@ fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     });
     println!("{}", if args.json { report.to_string() } else { lines("", &report) });
     match rows {
-        Some(rows) if tokenizer.num_ids() > rows => Err(Coded::new(
+        Some(rows) if tokenizer.num_ids() > rows => Err(Coded::error(
             Exit::Data,
             format!(
                 "the tokenizer has ids up to {}, the model only {rows} rows (vocab_size): use the tokenizer it was made for",
@@ -240,7 +240,7 @@ fn model_rows(dir: &Path) -> anyhow::Result<usize> {
     let config: Value = serde_json::from_slice(&read(&path)?)
         .exit(Exit::Data, format!("{} is not the configuration of a model", path.display()))?;
     let rows = config["vocab_size"].as_u64().and_then(|rows| usize::try_from(rows).ok());
-    rows.ok_or_else(|| Coded::new(Exit::Data, format!("{} has no whole number `vocab_size`", path.display())))
+    rows.ok_or_else(|| Coded::error(Exit::Data, format!("{} has no whole number `vocab_size`", path.display())))
 }
 
 /// A JSON object as lines `key  value`, the keys of inner objects after those of the outer ones.

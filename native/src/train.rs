@@ -92,7 +92,7 @@ fn check_length(recipe: &Recipe, config: &ModelConfig) -> anyhow::Result<()> {
     let (length, largest) = (recipe.data.max_length, config.max_position_embeddings);
     if length > largest {
         let message = format!("data.max_length is {length} and the model takes {largest} (`max_position_embeddings`)");
-        bail!(Coded::new(Exit::Usage, message));
+        bail!(Coded::error(Exit::Usage, message));
     }
     Ok(())
 }
@@ -285,7 +285,7 @@ impl Session {
             outcome.loss,
             outcome.grad_norm,
         );
-        Coded::new(Exit::Numerical, message)
+        Coded::error(Exit::Numerical, message)
     }
 
     /// Validates at step 0 and every so many steps, once: what a signal broke off is done after the resume.
@@ -346,7 +346,7 @@ impl Session {
         self.plot()?;
         let message =
             format!("interrupted at step {}; {} is written: go on with --resume", self.state.step, path.display());
-        Err(Coded::new(Exit::Interrupted, message))
+        Err(Coded::error(Exit::Interrupted, message))
     }
 
     /// Saves what the failed step has not touched, so that a resume loses nothing; the error stays that of the step.
@@ -389,7 +389,7 @@ fn lock(out: &Path) -> anyhow::Result<File> {
     match FileExt::try_lock(&file) {
         Ok(()) => Ok(file),
         Err(fs4::TryLockError::WouldBlock) => {
-            Err(Coded::new(Exit::Usage, format!("another process is training in {}", out.display())))
+            Err(Coded::error(Exit::Usage, format!("another process is training in {}", out.display())))
         }
         Err(fs4::TryLockError::Error(cause)) => Err(cause).with_context(|| format!("cannot lock {}", path.display())),
     }
@@ -400,14 +400,15 @@ fn checkpoint_to_resume(args: &Args) -> anyhow::Result<Option<PathBuf>> {
     let holds_none = checkpoint::list(&args.out)?.is_empty();
     match args.resume.as_deref() {
         None if holds_none => Ok(None),
-        None => {
-            Err(Coded::new(Exit::Usage, format!("{out} holds checkpoints: go on with --resume, or name another --out")))
-        }
+        None => Err(Coded::error(
+            Exit::Usage,
+            format!("{out} holds checkpoints: go on with --resume, or name another --out"),
+        )),
         Some("latest") => match checkpoint::latest(&args.out)? {
             Some(path) => Ok(Some(path)),
             // So that a scheduler may always pass --resume.
             None if holds_none => Ok(None),
-            None => Err(Coded::new(Exit::Data, format!("no checkpoint in {out} is whole"))),
+            None => Err(Coded::error(Exit::Data, format!("no checkpoint in {out} is whole"))),
         },
         Some(path) => {
             let path = PathBuf::from(path);
@@ -415,7 +416,7 @@ fn checkpoint_to_resume(args: &Args) -> anyhow::Result<Option<PathBuf>> {
             let parent = std::path::absolute(&path)?.parent().map(Path::to_path_buf);
             if !holds_none && parent != Some(std::path::absolute(&args.out)?) {
                 let message = format!("{} is not of the run in {out}: name a new --out to branch off", path.display());
-                return Err(Coded::new(Exit::Usage, message));
+                return Err(Coded::error(Exit::Usage, message));
             }
             Ok(Some(path))
         }
@@ -429,7 +430,7 @@ fn resume(dir: &Path, trainer: &mut Trainer, identity: &str) -> anyhow::Result<T
             "{} belongs to a run with another model, tokenizer, data, seed or [data] section: give what run.json says",
             dir.display()
         );
-        bail!(Coded::new(Exit::Usage, message));
+        bail!(Coded::error(Exit::Usage, message));
     }
     checkpoint::restore(dir, trainer, &state)?;
     eprintln!("resumed     {} at step {}", dir.display(), format_count(state.step));

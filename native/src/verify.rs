@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let expected = reference.expected(kind).exit(Exit::Data, path.clone())?;
     if output.len() != expected.len() || expected.is_empty() {
         let message = format!("{path}: {} values computed, {} in the reference", output.len(), expected.len());
-        bail!(Coded::new(Exit::Data, message));
+        bail!(Coded::error(Exit::Data, message));
     }
     let difference = relative_difference(&output, &expected);
     // Written so that NaN fails.
@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         );
     }
     if !holds {
-        bail!(Coded::new(Exit::Data, format!("{}: differs from {}", args.model.display(), args.against.display())));
+        bail!(Coded::error(Exit::Data, format!("{}: differs from {}", args.model.display(), args.against.display())));
     }
     Ok(())
 }

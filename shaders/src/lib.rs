@@ -7,6 +7,8 @@
 //! Legend of the shape suffixes: `t` tokens of all packed sequences, `d` hidden size, `i` intermediate size, `m` masked tokens,
 //! `v` vocabulary, `h` heads, `k` head size.
 
+#![cfg_attr(feature = "wgpu", expect(clippy::needless_range_loop, reason = "a kernel has no iterators"))]
+
 pub mod adamw;
 pub mod attention;
 pub mod cross_entropy;

@@ -171,7 +171,7 @@ impl Dataset {
             let (name, found) = (path.display(), version.version);
             let message =
                 format!("{name}: format {found}, this program reads format {FORMAT_VERSION}; prepare it again");
-            return Err(Coded::new(Exit::Data, message));
+            return Err(Coded::error(Exit::Data, message));
         }
         let manifest = serde_json::from_str(&text);
         let manifest: Manifest =
@@ -193,7 +193,7 @@ impl Dataset {
             let (name, expected) = (path.display(), shard.file_bytes);
             let message =
                 format!("{name} has {size} bytes, {MANIFEST_FILE} says {expected}; prepare the dataset again");
-            return Err(Coded::new(Exit::Data, message));
+            return Err(Coded::error(Exit::Data, message));
         }
         Ok(())
     }
@@ -206,7 +206,7 @@ impl Dataset {
             let message = format!(
                 "{dir} has no split `{name}`, only {splits}; prepare one with --test-fraction or --test-documents"
             );
-            return Err(Coded::new(Exit::Usage, message));
+            return Err(Coded::error(Exit::Usage, message));
         };
         let mut first_documents = vec![0];
         for shard in &info.shards {
@@ -249,7 +249,7 @@ impl Split {
         let shard = self.first_documents.partition_point(|&first| first <= number);
         if shard == 0 || shard == self.first_documents.len() {
             let (name, documents) = (&self.name, self.info.documents);
-            return Err(Coded::new(
+            return Err(Coded::error(
                 Exit::Usage,
                 format!("split `{name}` has {documents} documents, none numbered {number}"),
             ));
@@ -273,7 +273,7 @@ impl ShardReader {
         let index = index_path(&path);
         let bytes = fs::read(&index).with_context(|| format!("cannot read {}", index.display()))?;
         let offsets = decode_index(&bytes, info).map_err(|reason| {
-            Coded::new(Exit::Data, format!("{}: {reason}; prepare the dataset again", index.display()))
+            Coded::error(Exit::Data, format!("{}: {reason}; prepare the dataset again", index.display()))
         })?;
         Ok(Self { path, file, offsets, line: Vec::new() })
     }

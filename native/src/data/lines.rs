@@ -91,7 +91,7 @@ impl Stream {
             (Compression::Zstd, _) => ("zstd", error.to_string()),
         };
         let advice = "fetch or compress the file again";
-        Coded::new(
+        Coded::error(
             Exit::Data,
             format!("{source}: {format} breaks at byte {byte}, in line {line} of the text ({cause}); {advice}"),
         )
@@ -104,7 +104,7 @@ fn compression_of(start: &[u8]) -> Result<Compression> {
         [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Compression::Zstd),
         [b'P', b'A', b'R', b'1', ..] => {
-            Err(Coded::new(Exit::Usage, "<stdin> is Parquet, which is read from its end: give the file by name"))
+            Err(Coded::error(Exit::Usage, "<stdin> is Parquet, which is read from its end: give the file by name"))
         }
         _ => Ok(Compression::None),
     }

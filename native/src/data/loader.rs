@@ -81,10 +81,10 @@ impl LoaderConfig {
         if self.max_length < 3 || self.max_length > self.row_length {
             let (length, row) = (self.max_length, self.row_length);
             let message = format!("a maximum length of {length} must be at least 3 and at most the row length {row}");
-            return Err(Coded::new(Exit::Usage, message));
+            return Err(Coded::error(Exit::Usage, message));
         }
         if split.info.documents == 0 {
-            return Err(Coded::new(Exit::Data, format!("split `{}` has no documents", split.name)));
+            return Err(Coded::error(Exit::Data, format!("split `{}` has no documents", split.name)));
         }
         Ok(())
     }
@@ -310,7 +310,7 @@ impl Loader {
         if self.barren_blocks > self.order.num_blocks(block.at.epoch) {
             let message =
                 format!("no document of split `{}` gives a token; check the data and the tokenizer", self.split.name);
-            return Err(Coded::new(Exit::Data, message));
+            return Err(Coded::error(Exit::Data, message));
         }
         self.at = block.at;
         self.rows = block.rows.into_iter();
@@ -340,7 +340,7 @@ fn misplaced(cursor: Cursor) -> anyhow::Error {
         "the dataset has no row {row} in block {block} of epoch {epoch}: dataset, tokenizer or data settings are not those \
          of the run that is resumed"
     );
-    Coded::new(Exit::Data, message)
+    Coded::error(Exit::Data, message)
 }
 
 /// The batches of a fixed validation set: order and masks depend on the seed alone, so that losses can be compared

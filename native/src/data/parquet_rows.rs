@@ -170,7 +170,7 @@ fn utf8(bytes: Vec<u8>, column: &str) -> Result<String, String> {
 
 fn damaged(path: &Path, place: &str, error: &ParquetError) -> anyhow::Error {
     let message = format!("{}: damaged Parquet in {place}: {error}; fetch or write the file again", path.display());
-    Coded::new(Exit::Data, message)
+    Coded::error(Exit::Data, message)
 }
 
 /// Parquet is read from its end, so a compressed file is unpacked into an unnamed temporary file first.
@@ -205,7 +205,7 @@ struct Column {
 
 impl Column {
     fn find(schema: &SchemaDescriptor, name: &str, flag: &str, types: &[Type], path: &Path) -> Result<Self> {
-        let fail = |reason: String| Coded::new(Exit::Data, format!("{}: {reason}", path.display()));
+        let fail = |reason: String| Coded::error(Exit::Data, format!("{}: {reason}", path.display()));
         let names: Vec<String> = schema.columns().iter().map(|column| column.path().string()).collect();
         let Some(index) = names.iter().position(|present| present == name) else {
             return Err(fail(missing_column(name, names.iter().map(String::as_str), flag)));

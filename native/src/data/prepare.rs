@@ -106,7 +106,7 @@ impl PrepareOptions {
     fn validate(&self) -> Result<()> {
         if !(0.0..=1.0).contains(&self.test_fraction) {
             let message = format!("--test-fraction {} is no share; give a number from 0 to 1", self.test_fraction);
-            return Err(Coded::new(Exit::Usage, message));
+            return Err(Coded::error(Exit::Usage, message));
         }
         Ok(())
     }
@@ -138,7 +138,7 @@ pub fn prepare(inputs: &[PathBuf], out: &Path, options: &PrepareOptions, force: 
 fn check_out(out: &Path, force: bool) -> Result<()> {
     let Ok(mut entries) = fs::read_dir(out) else {
         if out.exists() {
-            return Err(Coded::new(Exit::Usage, format!("{} is no folder; give another --out", out.display())));
+            return Err(Coded::error(Exit::Usage, format!("{} is no folder; give another --out", out.display())));
         }
         return Ok(());
     };
@@ -150,7 +150,7 @@ fn check_out(out: &Path, force: bool) -> Result<()> {
         (true, false) => "already holds a dataset; add --force to replace it",
         (false, _) => "holds something else than a dataset; give another --out",
     };
-    Err(Coded::new(Exit::Usage, format!("{} {message}", out.display())))
+    Err(Coded::error(Exit::Usage, format!("{} {message}", out.display())))
 }
 
 /// A bar on stderr over the stored bytes of the inputs; hidden where stderr is no terminal.
@@ -199,7 +199,7 @@ impl<'a> Preparation<'a> {
         let interrupt = Interrupt::listen()?;
         while let Some(record) = records.next() {
             if interrupt.is_set() {
-                return Err(Coded::new(Exit::Interrupted, "interrupted; nothing was written: run the command again"));
+                return Err(Coded::error(Exit::Interrupted, "interrupted; nothing was written: run the command again"));
             }
             match record? {
                 Record::Document(document) => self.take(document)?,
@@ -269,7 +269,7 @@ impl<'a> Preparation<'a> {
                     format!("all {test} documents went to the test split; lower --test-documents or --test-fraction")
                 }
             };
-            return Err(Coded::new(Exit::Data, message));
+            return Err(Coded::error(Exit::Data, message));
         }
         let mut splits = BTreeMap::from([(TRAIN.to_owned(), self.train.finish()?)]);
         if self.test.documents() > 0 {

@@ -83,7 +83,7 @@ impl fmt::Display for BadLine {
 
 impl BadLine {
     fn into_error(self) -> anyhow::Error {
-        Coded::new(Exit::Data, format!("{self}; or leave such lines out with --bad-lines skip or quarantine"))
+        Coded::error(Exit::Data, format!("{self}; or leave such lines out with --bad-lines skip or quarantine"))
     }
 }
 
@@ -174,7 +174,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         } else if path.is_dir() {
             let hint = path.join("*.jsonl");
             let message = format!("{} is a folder: give its files, for example '{}'", path.display(), hint.display());
-            return Err(Coded::new(Exit::Usage, message));
+            return Err(Coded::error(Exit::Usage, message));
         } else {
             files.extend(expand_glob(path)?);
         }
@@ -189,14 +189,14 @@ fn expand_glob(path: &Path) -> Result<Vec<PathBuf>> {
         // Pipes and devices are no regular files, yet can be read.
         return match path.metadata() {
             Ok(_) => Ok(vec![path.to_owned()]),
-            Err(error) => Err(Coded::new(Exit::Usage, format!("cannot read {name}: {error}"))),
+            Err(error) => Err(Coded::error(Exit::Usage, format!("cannot read {name}: {error}"))),
         };
     };
     let matches = glob::glob(pattern).exit(Exit::Usage, format!("{name} is no valid pattern of file names"))?;
     let matches = matches.collect::<Result<Vec<_>, _>>().with_context(|| format!("cannot list {name}"))?;
     let files: Vec<PathBuf> = matches.into_iter().filter(|found| !found.is_dir()).collect();
     if files.is_empty() {
-        return Err(Coded::new(Exit::Usage, format!("no file matches {name}")));
+        return Err(Coded::error(Exit::Usage, format!("no file matches {name}")));
     }
     Ok(files)
 }
@@ -245,7 +245,7 @@ fn kind_of(path: &Path) -> Result<(Format, Compression)> {
                  also with .gz or .zst after it",
                 path.display()
             );
-            return Err(Coded::new(Exit::Usage, message));
+            return Err(Coded::error(Exit::Usage, message));
         }
     };
     Ok((format, compression))

@@ -102,7 +102,7 @@ fn read_shard(dataset: &Dataset, split: &Split, shard: usize, counts: &mut Count
     let path = dataset.dir.join(&info.file);
     let changed = |what: &str| {
         let (path, advice) = (path.display(), "the dataset was changed: prepare it again");
-        Coded::new(Exit::Data, format!("{path}: {what} differs from what was prepared; {advice}"))
+        Coded::error(Exit::Data, format!("{path}: {what} differs from what was prepared; {advice}"))
     };
     let reader = split.shard(shard)?;
     let mut file = BufReader::new(File::open(&path).with_context(|| format!("cannot open {}", path.display()))?);
