@@ -1,11 +1,16 @@
 //! Tells the program which commit it was built from, so that a run record can name it.
 
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    // The log of HEAD changes with every commit and checkout; a source archive has none, and then no commit is named.
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=../.git/logs/HEAD");
+    // Every commit and checkout is logged here; a source archive has no such log, and then no commit is named.
+    let log = Path::new("../.git/logs/HEAD");
+    if !log.exists() {
+        return;
+    }
+    println!("cargo:rerun-if-changed={}", log.display());
     let commit = Command::new("git").args(["rev-parse", "HEAD"]).output().ok().filter(|output| output.status.success());
     if let Some(commit) = commit.and_then(|output| String::from_utf8(output.stdout).ok()) {
         println!("cargo:rustc-env=ANAUME_GIT_COMMIT={}", commit.trim());

@@ -24,7 +24,7 @@ skip() { # REASON
 
 install() { # PACKAGES…: Debian's, where this is root on Debian
   command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ] || return 1
-  { apt-get update && apt-get install -y --no-install-recommends "$@"; } >/dev/null 2>&1
+  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >/dev/null 2>&1
 }
 
 # A C compiler builds the tokenizer's regular expressions and the compression libraries.
@@ -34,6 +34,13 @@ command -v cc >/dev/null || install gcc libc6-dev || { echo "error: no C compile
 has_vulkan() { [ -n "$(find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name '*.json' 2>/dev/null)" ]; }
 has_vulkan || install mesa-vulkan-drivers libvulkan1
 has_vulkan || skip "no Vulkan driver: install mesa-vulkan-drivers to run the GPU tests in software"
+
+# rustup's minimal profile has neither.
+if command -v rustup >/dev/null && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+  rustup component add rustfmt clippy
+fi
+
+has_node() { command -v npm >/dev/null && node --version | grep -qE '^v(2[0-9]|[3-9][0-9])'; }
 
 export CARGO_TERM_COLOR=never
 native=(--workspace --exclude anaume-web --release --locked)
@@ -52,24 +59,26 @@ site() {
 e2e() {
   npm ci --prefix tests/e2e --ignore-scripts --no-audit --no-fund &&
     CHROMIUM=$(command -v chromium) ANAUME_BIN=target/release/anaume ANAUME_MODEL=target/e2e/work/run/step-00000040 \
-      node --test --test-reporter=tap tests/e2e/*.test.mjs
+      timeout 600 node --test --test-reporter=tap tests/e2e/*.test.mjs
 }
 
 if [ -z "$filter" ]; then
   step "format" cargo fmt --all --check
 fi
 step "build" cargo build "${native[@]}" --all-targets
-step "tests" cargo test "${native[@]}" -- $filter --show-output
+# A test that hangs must not eat the summary.
+step "tests" timeout 2400 cargo test "${native[@]}" -- $filter --show-output
 if [ -z "$filter" ]; then
   # The lints see the program with SPIR-V kernels for real GPUs, which the tests cannot run.
   step "lint" cargo clippy "${native[@]}" --all-targets --features anaume/vulkan -- --deny warnings
   if web/build.sh --check; then
     step "site" site
     command -v chromium >/dev/null || install chromium
-    if command -v chromium >/dev/null && command -v npm >/dev/null; then
+    has_node || install nodejs npm
+    if command -v chromium >/dev/null && has_node; then
       step "browser" e2e
     else
-      skip "no chromium or no npm: install both to test the page in a browser"
+      skip "no chromium or no npm with node 20: install both to test the page in a browser"
     fi
   else
     skip "no WebAssembly toolchain: see web/build.sh"

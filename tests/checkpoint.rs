@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::cli::{anaume, binary, outcome, path, pretrain, run_pretrain, text};
+use crate::cli::{anaume, binary, checkpoints, outcome, path, pretrain, run_pretrain, text, wait_for};
 
 /// A run with the checkpoints of steps 10 and 20.
 fn run_to_20(dir: &TempDir) -> PathBuf {
@@ -66,12 +66,16 @@ fn a_run_killed_again_and_again_ends_like_a_straight_one() {
     let straight_run = dir.path().join("straight");
     let straight = outcome(&straight_run, &run_pretrain(&straight_run, &often));
     let killed_run = dir.path().join("killed");
+    let newest = || checkpoints(&killed_run).into_iter().max();
     let mut kills = 0;
-    for delay in (0..).map(|round| Duration::from_millis(300 + 97 * round % 500)).take(8) {
+    for round in 0..8 {
         let arguments = pretrain(&killed_run, &[&often[..], &["--resume"]].concat());
+        let before = newest();
         let mut child =
             Command::new(binary()).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(delay);
+        // Somewhere in the steps after this process's first checkpoint, now and then while one is written.
+        wait_for(|| newest() > before || child.try_wait().unwrap().is_some());
+        std::thread::sleep(Duration::from_millis(13 * round));
         kills += usize::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();

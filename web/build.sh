@@ -4,12 +4,16 @@
 #   web/build.sh MODEL      with a model folder that the page loads at a click
 #   web/build.sh --check    nothing: says whether it could be built here
 # Needs the target wasm32-unknown-unknown: from rustup, or, where rustup reaches no server, from Debian's packages
-# rustc-web, cargo-web, rust-web-src and lld (installed here if this is root).
+# rustc-web, cargo-web and rust-web-src (installed here if this is root).
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 check=
 if [ "${1:-}" = --check ]; then check=1; shift; fi
 model=${1:+$(realpath "$1")}
+if [ -n "$model" ] && ! [ -f "$model/config.json" ]; then
+  echo "error: $1 is not a model folder" >&2
+  exit 2
+fi
 cd "$root"
 target=wasm32-unknown-unknown
 cargo=(cargo build)
@@ -17,10 +21,14 @@ export RUSTFLAGS="-C target-feature=+simd128" CARGO_TERM_COLOR=${CARGO_TERM_COLO
 
 has_rustup_target() { rustup target list --installed 2>/dev/null | grep -q "^$target\$"; }
 if ! has_rustup_target && ! rustup target add "$target" >/dev/null 2>&1; then
-  if ! [ -x /usr/bin/cargo ] || ! [ -d /usr/lib/rustlib/src ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+  has_debian_toolchain() {
+    [ -d /usr/lib/rustlib/src ] && [ -x /usr/bin/cargo ] && /usr/bin/rustc --version | grep -qE ' 1\.(9[5-9]|[1-9][0-9]{2})'
+  }
+  if ! has_debian_toolchain && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    export DEBIAN_FRONTEND=noninteractive
     { apt-get update && apt-get install -y --no-install-recommends rustc-web cargo-web rust-web-src; } >/dev/null 2>&1 || true
   fi
-  if ! [ -x /usr/bin/cargo ] || ! [ -d /usr/lib/rustlib/src ]; then
+  if ! has_debian_toolchain; then
     echo "error: no $target: run \`rustup target add $target\`, or install rustc-web, cargo-web and rust-web-src" >&2
     exit 1
   fi

@@ -55,6 +55,11 @@ def main() -> None:
                     f"| {seconds['peer'] / seconds['anaume']:.2f} | {peak['peer']:.2f} | {peak['anaume']:.2f} |")
         raw.append({"mode": mode, "batch": batch, "length": length, **results})
         print(rows[-1], flush=True)
+        write(args, rows, raw)
+
+
+def write(args: argparse.Namespace, rows: list[str], raw: list[dict]) -> None:
+    """Writes what there is after each work, so that a run that is cut short leaves its finished rows."""
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "raw.json").write_text(json.dumps(raw, indent=1))
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())

@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Cursor;
 use crate::exit::{Coded, Exit, WithExit};
-use crate::files::{STAGED, read, sync_dir, write_dir_atomic};
-use crate::model::tokenizer_files;
+use crate::files::{REPLACED, STAGED, read, sync_dir, write_dir_atomic};
 
 /// Version of `trainer.json` and `manifest.json`.
 const FORMAT_VERSION: u32 = 1;
@@ -94,12 +93,12 @@ pub fn folder(run: &Path, step: u64) -> PathBuf {
     run.join(format!("{FOLDER_PREFIX}{step:08}"))
 }
 
-/// Writes the checkpoint of `state.step` with the tokenizer files of `tokenizer_dir`; completes the state's hash.
+/// Writes the checkpoint of `state.step` with the files of its tokenizer; completes the state's hash.
 pub fn save(
     run: &Path,
     trainer: &mut Trainer,
     config: &ModelConfig,
-    tokenizer_dir: &Path,
+    tokenizer_files: &[(&'static str, Vec<u8>)],
     state: &mut TrainerState,
 ) -> anyhow::Result<PathBuf> {
     let parameters = pollster::block_on(read_parameters(&mut trainer.model))?;
@@ -115,7 +114,7 @@ pub fn save(
         (MOMENTS, write_safetensors(&pollster::block_on(trainer.optimizer.read_state())?, StoredType::F32)?),
         (STATE, serde_json::to_vec_pretty(state)?),
     ];
-    files.extend(tokenizer_files(tokenizer_dir)?);
+    files.extend_from_slice(tokenizer_files);
     let entry = |bytes: &Vec<u8>| FileEntry { bytes: bytes.len() as u64, blake3: hash(bytes) };
     let entries = files.iter().map(|(name, bytes)| ((*name).to_owned(), entry(bytes))).collect();
     let manifest = Manifest { format_version: FORMAT_VERSION, step: state.step, files: entries };
@@ -177,9 +176,10 @@ pub fn clear_leftovers(run: &Path) -> anyhow::Result<()> {
         if name.starts_with(REMOVING) {
             std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         } else if let Some(name) = name.strip_prefix('.').filter(|name| name.starts_with(FOLDER_PREFIX)) {
-            let (staged, target) = (path.join(STAGED), run.join(name.split('.').next().unwrap_or(name)));
-            if !target.exists() && verify(&staged).is_ok() {
-                std::fs::rename(&staged, &target).with_context(|| format!("cannot restore {}", target.display()))?;
+            let target = run.join(name.split('.').next().unwrap_or(name));
+            let whole = [STAGED, REPLACED].map(|part| path.join(part)).into_iter().find(|part| verify(part).is_ok());
+            if let Some(whole) = whole.filter(|_| !target.exists()) {
+                std::fs::rename(&whole, &target).with_context(|| format!("cannot restore {}", target.display()))?;
             }
             std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }

@@ -16,7 +16,7 @@ pub struct Cli {
 const EXIT_CODES: &str = "\
 Results go to stdout, progress and notes to stderr.
 Exit codes: 0 done, 1 failure, 2 usage, 3 bad data or a check that does not hold, 4 not a finite number,
-5 out of memory or disk, 75 interrupted after a checkpoint (run again with --resume)";
+5 out of memory or disk, 75 interrupted with nothing lost (run again, with --resume after a checkpoint)";
 
 /// The commands.
 #[derive(clap::Subcommand, Debug)]

@@ -16,11 +16,11 @@ pub enum Exit {
     Numerical = 4,
     /// Out of memory or disk.
     Resource = 5,
-    /// Stopped by a signal after a checkpoint; run again with `--resume`.
+    /// Stopped by a signal with nothing lost; run the command again, with `--resume` after a checkpoint.
     Interrupted = 75,
 }
 
-/// An error that knows its exit code. Attach it with [`Coded::new`] or [`WithExit::exit`].
+/// An error that knows its exit code. Attach it with [`Coded::error`] or [`WithExit::exit`].
 #[derive(Debug)]
 pub struct Coded {
     exit: Exit,

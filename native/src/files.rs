@@ -37,6 +37,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// Name of a complete folder before it is moved into place, inside a hidden temporary folder.
 pub const STAGED: &str = "new";
 
+/// Name there of the folder that it replaces.
+pub const REPLACED: &str = "old";
+
 /// Writes a folder of files: into a temporary folder beside it, synced to disk, renamed into place. On any error
 /// nothing is left behind and what was there before is untouched. A folder that holds something is replaced only if
 /// `force` is set.
@@ -55,7 +58,7 @@ pub fn write_dir_atomic(out: &Path, files: &[(&str, &[u8])], force: bool) -> any
     let staged = staged.with_context(|| format!("cannot make a temporary folder in {}", parent.display()))?;
     let contents = staged.path().join(STAGED);
     write_files(&contents, files)?;
-    replace(&target, &contents, &staged.path().join("old"), occupied)
+    replace(&target, &contents, &staged.path().join(REPLACED), occupied)
         .with_context(|| format!("cannot put {} in place", out.display()))?;
     sync_dir(parent)
 }

@@ -38,6 +38,18 @@ impl MetricsLog {
     /// # Errors
     /// The log is shorter than `offset` or has no line end there, so it is not the log of that checkpoint ([`Exit::Data`]).
     pub fn open_at(path: &Path, offset: u64, to_step: u64) -> Result<Self> {
+        let (file, bytes) = Self::check_at(path, offset, to_step)?;
+        file.set_len(offset).with_context(|| format!("cannot resume the log {}", path.display()))?;
+        let mut log = Self { path: path.to_owned(), file, offset };
+        log.append(&Record::Rewind(RewindRecord { to_step, discarded_bytes: bytes - offset }))?;
+        Ok(log)
+    }
+
+    /// The log's file and length, if [`Self::open_at`] can open it; nothing is changed.
+    ///
+    /// # Errors
+    /// As of [`Self::open_at`].
+    pub fn check_at(path: &Path, offset: u64, to_step: u64) -> Result<(File, u64)> {
         let name = || format!("cannot resume the log {}", path.display());
         let mut file = OpenOptions::new().read(true).append(true).open(path).with_context(name)?;
         let bytes = file.metadata().with_context(name)?.len();
@@ -49,10 +61,7 @@ impl MetricsLog {
             );
             return Err(Coded::error(Exit::Data, message));
         }
-        file.set_len(offset).with_context(name)?;
-        let mut log = Self { path: path.to_owned(), file, offset };
-        log.append(&Record::Rewind(RewindRecord { to_step, discarded_bytes: bytes - offset }))?;
-        Ok(log)
+        Ok((file, bytes))
     }
 
     /// Adds one record as one line. A line that the disk has no room for is taken back whole.

@@ -90,7 +90,7 @@ const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "
 
 /// The tokenizer files of a folder that exist, with their bytes.
 pub fn tokenizer_files(dir: &Path) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
-    let present = TOKENIZER_FILES.iter().filter(|name| **name == "tokenizer.json" || dir.join(name).exists());
+    let present = TOKENIZER_FILES.iter().filter(|name| dir.join(name).exists());
     present.map(|name| Ok((*name, read(&dir.join(name))?))).collect()
 }
 

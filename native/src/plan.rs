@@ -361,7 +361,8 @@ impl Plan {
         };
         eprintln!("validation  {validation}");
         eprintln!("memory      about {}", format_bytes(self.memory_bytes));
-        if let Some(free) = host::available_memory_bytes().filter(|free| *free < self.memory_bytes) {
+        let on_host = self.device.starts_with("cpu");
+        if let Some(free) = host::available_memory_bytes().filter(|free| on_host && *free < self.memory_bytes) {
             eprintln!("warning: {} of memory are free; lower train.micro_batch_rows", format_bytes(free));
         }
         let kept = match self.recipe.checkpoint.keep {

@@ -13,6 +13,8 @@ use crate::host;
 use crate::logs::MetricsLog;
 use crate::plan::Plan;
 
+const METRICS: &str = "metrics.jsonl";
+
 /// Everything that is needed to repeat a run.
 pub fn manifest(
     plan: &Plan,
@@ -63,17 +65,26 @@ fn print_changes(before: &serde_json::Value, now: &serde_json::Value) {
     }
 }
 
-/// Opens `metrics.jsonl` where the state stands, and writes `run.json`. A folder without them (a run that branches off
-/// from another's checkpoint, or whose log was moved away) gets new ones.
+/// Whether the run folder has a log to go on with, which must then be the checkpoint's: a new run has none, and neither
+/// has one that branches off from another's checkpoint, or whose log was moved away.
+pub fn check_log(out: &Path, state: &TrainerState, resumed: bool) -> anyhow::Result<bool> {
+    let path = out.join(METRICS);
+    let goes_on = resumed && path.exists() && !checkpoint::list(out)?.is_empty();
+    if goes_on {
+        MetricsLog::check_at(&path, state.metrics_bytes, state.step)?;
+    }
+    Ok(goes_on)
+}
+
+/// Opens `metrics.jsonl`, where the state stands if the run `goes_on` with it, and writes `run.json`.
 pub fn open_logs(
     out: &Path,
     manifest: &RunManifest,
     state: &TrainerState,
-    resumed: bool,
+    goes_on: bool,
 ) -> anyhow::Result<MetricsLog> {
-    let path = out.join("metrics.jsonl");
+    let path = out.join(METRICS);
     let manifest_path = out.join("run.json");
-    let goes_on = resumed && path.exists() && !checkpoint::list(out)?.is_empty();
     let mut metrics = match goes_on {
         true => {
             let before = read(&manifest_path).unwrap_or_default();
@@ -83,8 +94,8 @@ pub fn open_logs(
             MetricsLog::open_at(&path, state.metrics_bytes, state.step)?
         }
         false => {
-            // What a run that ended before its first checkpoint logged is of no run.
-            match std::fs::remove_file(&path) {
+            // What a run logged that left no checkpoint here is of no run.
+            match std::fs::rename(&path, out.join("metrics-before.jsonl")) {
                 Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
                     return Err(cause).with_context(|| format!("cannot replace {}", path.display()));
                 }

@@ -1,7 +1,6 @@
 //! `println!` and `eprintln!` for a program that must not die of its reader.
 //!
-//! Those of the standard library panic where nobody reads any more (`anaume … | head`, a closed terminal); a training run
-//! would end there. Here a reader that went away is ignored, and a result that cannot be written is an error.
+//! Those of the standard library panic where nobody reads any more (`anaume … | head`); a training run would end there. Here a reader that went away is ignored, and a result that cannot be written is an error.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};

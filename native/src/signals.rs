@@ -1,19 +1,23 @@
 //! SIGINT, SIGTERM and SIGUSR1 ask for a checkpoint and an orderly end; a second SIGINT ends at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 /// Whether the program has been asked to stop.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens from now on.
-    pub fn listen() -> anyhow::Result<Self> {
+    /// Listens from now on. There is one for the whole process: what stops one step of a command stops the next one too.
+    pub fn listen() -> anyhow::Result<&'static Self> {
+        static INTERRUPT: OnceLock<Interrupt> = OnceLock::new();
+        if let Some(interrupt) = INTERRUPT.get() {
+            return Ok(interrupt);
+        }
         let interrupt = Self::default();
         // Only the person at the keyboard ends the program by asking twice: schedulers send one signal after another and
         // mean one orderly end. Registered first, so that it sees the flag of an earlier SIGINT only.
@@ -30,7 +34,7 @@ impl Interrupt {
         for signal in stopping {
             flag::register(signal, interrupt.0.clone()).with_context(|| format!("cannot handle signal {signal}"))?;
         }
-        Ok(interrupt)
+        Ok(INTERRUPT.get_or_init(|| interrupt))
     }
 
     /// Whether a signal came.

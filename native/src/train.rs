@@ -23,10 +23,10 @@ use crate::exit::{Coded, Exit};
 use crate::figures::write_figure;
 use crate::files::read;
 use crate::logs::{MetricsLog, TensorBoardLog, read_metrics};
-use crate::model::{load_config, load_masked_lm};
+use crate::model::{load_config, load_masked_lm, tokenizer_files};
 use crate::plan::{OnNonFinite, Plan, Recipe};
 use crate::progress::{Progress, format_count};
-use crate::run_record::{identity, manifest, open_logs};
+use crate::run_record::{check_log, identity, manifest, open_logs};
 use crate::signals::Interrupt;
 use crate::{bench, host};
 
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     plan.print();
     let interrupt = Interrupt::listen()?;
-    let parameters = Session::open(args, plan, config, &dataset, ready)?.run(&interrupt)?;
+    let parameters = Session::open(args, plan, config, &dataset, ready)?.run(interrupt)?;
     println!("parameters blake3 {parameters}");
     Ok(())
 }
@@ -112,7 +112,7 @@ fn dry_run(mut plan: Plan, ready: &Ready, json: bool) -> anyhow::Result<()> {
 struct Session {
     plan: Plan,
     config: ModelConfig,
-    tokenizer_dir: PathBuf,
+    tokenizer_files: Vec<(&'static str, Vec<u8>)>,
     trainer: Trainer,
     state: TrainerState,
     loader: Loader,
@@ -151,16 +151,17 @@ impl Session {
         let num_threads = plan.recipe.data.num_threads;
         let loader = Loader::new(dataset.split("train")?, loader_config, tokenize, state.cursor, num_threads)?;
         let stop_after = args.stop_after.unwrap_or(u64::MAX).min(plan.recipe.train.max_steps);
-        let (matmul_peak, tokenizer_dir) =
-            (bench::matmul_peak(&ready.device, plan.recipe.train.precision)?, args.model.clone());
+        let matmul_peak = bench::matmul_peak(&ready.device, plan.recipe.train.precision)?;
+        let tokenizer_files = tokenizer_files(&args.model)?;
         // Last: whatever fails before leaves checkpoints and logs of an earlier session as they are.
-        let metrics = open_logs(out, &manifest, &state, resumed.is_some())?;
+        let goes_on = check_log(out, &state, resumed.is_some())?;
         checkpoint::set_aside_after(out, state.step)?;
+        let metrics = open_logs(out, &manifest, &state, goes_on)?;
         let tensorboard = TensorBoardLog::create(&out.join("tensorboard"), state.step + 1)?;
         Ok(Self {
             plan,
             config,
-            tokenizer_dir,
+            tokenizer_files,
             trainer,
             state,
             loader,
@@ -335,7 +336,7 @@ impl Session {
     fn save(&mut self) -> anyhow::Result<PathBuf> {
         self.state.metrics_bytes = self.metrics.sync()?;
         let out = self.plan.out.clone();
-        let path = checkpoint::save(&out, &mut self.trainer, &self.config, &self.tokenizer_dir, &mut self.state)?;
+        let path = checkpoint::save(&out, &mut self.trainer, &self.config, &self.tokenizer_files, &mut self.state)?;
         checkpoint::prune(&out, self.plan.recipe.checkpoint.keep, &path)?;
         Ok(path)
     }
@@ -413,8 +414,8 @@ fn checkpoint_to_resume(args: &Args) -> anyhow::Result<Option<PathBuf>> {
         Some(path) => {
             let path = PathBuf::from(path);
             checkpoint::verify(&path)?;
-            let parent = std::path::absolute(&path)?.parent().map(Path::to_path_buf);
-            if !holds_none && parent != Some(std::path::absolute(&args.out)?) {
+            let run = path.canonicalize()?.parent().map(Path::to_path_buf);
+            if !holds_none && run != Some(args.out.canonicalize()?) {
                 let message = format!("{} is not of the run in {out}: name a new --out to branch off", path.display());
                 return Err(Coded::error(Exit::Usage, message));
             }

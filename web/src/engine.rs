@@ -13,7 +13,7 @@ use leptos::prelude::window;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::FileList;
 
-use crate::fetch::{self, FILES, Result};
+use crate::fetch::{self, FILES, OPTIONAL_FILE, Result};
 
 /// Candidates shown for a mask.
 const TOP_K: usize = 5;
@@ -115,17 +115,15 @@ pub async fn load(source: Source, report: impl Fn(State)) {
 async fn files(source: &Source, report: &impl Fn(State)) -> Result<[Option<Vec<u8>>; 4]> {
     let mut all = [const { None }; 4];
     for (file, bytes) in FILES.into_iter().zip(&mut all) {
-        let found = match source {
-            Source::Site => {
-                let progress = |done, total| report(State::Fetching { file, done, total });
-                fetch::from_url(&format!("{SITE_MODEL}/{file}"), progress).await
-            }
-            Source::Files(files) => fetch::from_files(files, file).await,
+        let progress = |done, total| report(State::Fetching { file, done, total });
+        progress(0, None);
+        *bytes = match source {
+            Source::Site => fetch::from_url(&format!("{SITE_MODEL}/{file}"), progress).await?,
+            Source::Files(files) => fetch::from_files(files, file).await?,
         };
-        *bytes = match found {
-            Err(_) if file == "tokenizer_config.json" => None,
-            found => Some(found?),
-        };
+        if bytes.is_none() && file != OPTIONAL_FILE {
+            return Err(format!("{file}: there is no such file"));
+        }
     }
     Ok(all)
 }

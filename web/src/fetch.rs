@@ -8,18 +8,23 @@ use web_sys::{File, FileList, ReadableStreamDefaultReader, Response};
 /// What could not be read, and why.
 pub type Result<T> = std::result::Result<T, String>;
 
-/// Names of the files of a model folder; the last one may be missing.
-pub const FILES: [&str; 4] = ["config.json", "tokenizer.json", "model.safetensors", "tokenizer_config.json"];
+/// Names of the files of a model folder.
+pub const FILES: [&str; 4] = ["config.json", "tokenizer.json", "model.safetensors", OPTIONAL_FILE];
+/// The one of them that may be missing.
+pub const OPTIONAL_FILE: &str = "tokenizer_config.json";
 
 fn reason(value: &JsValue) -> String {
     value.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{value:?}"), |error| String::from(error.message()))
 }
 
-/// The body of `url`; `progress` hears the bytes so far and, where the server says it, their number in the end.
-pub async fn from_url(url: &str, progress: impl Fn(u64, Option<u64>)) -> Result<Vec<u8>> {
+/// The body of `url`, `None` where the server has no such file; `progress` hears the bytes so far and, where the server says it, their number in the end.
+pub async fn from_url(url: &str, progress: impl Fn(u64, Option<u64>)) -> Result<Option<Vec<u8>>> {
     let failed = |cause: &JsValue| format!("{url}: {}", reason(cause));
     let response = JsFuture::from(leptos::prelude::window().fetch_with_str(url)).await.map_err(|e| failed(&e))?;
     let response: Response = response.unchecked_into();
+    if response.status() == 404 {
+        return Ok(None);
+    }
     if !response.ok() {
         return Err(format!("{url}: HTTP {}", response.status()));
     }
@@ -32,7 +37,7 @@ pub async fn from_url(url: &str, progress: impl Fn(u64, Option<u64>)) -> Result<
         let chunk = JsFuture::from(reader.read()).await.map_err(|e| failed(&e))?;
         let field = |name: &str| Reflect::get(&chunk, &name.into()).unwrap_or(JsValue::UNDEFINED);
         if field("done").is_truthy() {
-            return Ok(bytes);
+            return Ok(Some(bytes));
         }
         let start = bytes.len();
         let chunk: Uint8Array = field("value").unchecked_into();
@@ -42,10 +47,10 @@ pub async fn from_url(url: &str, progress: impl Fn(u64, Option<u64>)) -> Result<
     }
 }
 
-/// The file of this name among those that were chosen.
-pub async fn from_files(files: &FileList, name: &str) -> Result<Vec<u8>> {
+/// The file of this name among those that were chosen, `None` where there is none.
+pub async fn from_files(files: &FileList, name: &str) -> Result<Option<Vec<u8>>> {
     let mut all = (0..files.length()).filter_map(|index| files.item(index));
-    let file: File = all.find(|file| file.name() == name).ok_or_else(|| format!("{name}: not among the files"))?;
+    let Some(file): Option<File> = all.find(|file| file.name() == name) else { return Ok(None) };
     let buffer = JsFuture::from(file.array_buffer()).await.map_err(|cause| format!("{name}: {}", reason(&cause)))?;
-    Ok(Uint8Array::new(&buffer).to_vec())
+    Ok(Some(Uint8Array::new(&buffer).to_vec()))
 }

@@ -111,10 +111,16 @@ fn compression_of(start: &[u8]) -> Result<Compression> {
 }
 
 /// The format of a stream without a name: JSON lines where it begins with an object.
-fn format_of(start: &[u8]) -> Format {
+fn format_of(start: &[u8]) -> Result<Format> {
     let start = start.strip_prefix(UTF8_BOM).unwrap_or(start);
-    let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first == Some(&b'{') { Format::JsonLines } else { Format::Text }
+    match start.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') | None => Ok(Format::JsonLines),
+        Some(b'[') => Err(Coded::error(Exit::Usage, "<stdin> begins a JSON array; give one object a line")),
+        Some(_) => {
+            eprintln!("<stdin> is read as plain text, a document a line");
+            Ok(Format::Text)
+        }
+    }
 }
 
 /// The records of one file of lines.
@@ -147,7 +153,7 @@ impl LineReader {
         let mut stream = Stream::open(path, compression, bytes_read)?;
         let format = match is_stdin(path) {
             true => match stream.reader.fill_buf() {
-                Ok(start) => format_of(start),
+                Ok(start) => format_of(start)?,
                 Err(error) => return Err(stream.fault(error, 1)),
             },
             false => format,

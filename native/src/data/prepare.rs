@@ -126,7 +126,9 @@ pub fn prepare(inputs: &[PathBuf], out: &Path, options: &PrepareOptions, force: 
         .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
     let new = workplace.path().join("new");
     fs::create_dir(&new).with_context(|| format!("cannot create {}", new.display()))?;
-    let manifest = Preparation::new(&new, options).run(records, &progress_bar(inputs)?)?;
+    // A pipe may keep us waiting, and a signal that only sets a flag does not end the wait.
+    let interrupt = if inputs.iter().any(|path| read::is_stdin(path)) { None } else { Some(Interrupt::listen()?) };
+    let manifest = Preparation::new(&new, options).run(records, &progress_bar(inputs)?, interrupt)?;
     // The old dataset steps aside first: a folder that is not empty cannot be replaced in one step.
     sync_dir(&new)?;
     replace(out, &new, &workplace.path().join("old"), out.exists())
@@ -195,10 +197,9 @@ impl<'a> Preparation<'a> {
         }
     }
 
-    fn run(mut self, mut records: Records, bar: &ProgressBar) -> Result<Manifest> {
-        let interrupt = Interrupt::listen()?;
+    fn run(mut self, mut records: Records, bar: &ProgressBar, interrupt: Option<&Interrupt>) -> Result<Manifest> {
         while let Some(record) = records.next() {
-            if interrupt.is_set() {
+            if interrupt.is_some_and(Interrupt::is_set) {
                 return Err(Coded::error(Exit::Interrupted, "interrupted; nothing was written: run the command again"));
             }
             match record? {
