@@ -338,11 +338,12 @@ impl Plan {
         eprintln!("model       {} ({} parameters)", self.model.display(), format_count(self.num_parameters as u64));
         eprintln!("data        {} ({} documents)", self.data.display(), format_count(self.train_documents));
         eprintln!(
-            "batch       {} rows of {} tokens in micro-batches of {}, {:.4} % masked, {}",
+            "batch       {} rows of {} tokens in micro-batches of {}, {} % masked, {}",
             train.batch_rows,
             self.recipe.data.max_length,
             train.micro_batch_rows.min(train.batch_rows),
-            self.recipe.data.mask_probability * 100.0,
+            // Without the last digits of a product in binary.
+            (self.recipe.data.mask_probability * 1e6).round() / 1e4,
             name(train.precision),
         );
         eprintln!(
