@@ -40,7 +40,7 @@ def main() -> None:
     environment = {**os.environ, "RAYON_NUM_THREADS": str(args.threads)}
     rows, raw = [], []
     for mode, batch, length in [WORKS[int(index)] for index in args.works.split(",")]:
-        runs = str(args.runs if mode == "encoder" and length < 8192 else 3)
+        runs = str(args.runs if mode == "encoder" and length < 8192 else min(args.runs, 3))
         shape = ["--batch", str(batch), "--length", str(length), "--runs", runs]
         peer = [sys.executable, args.peer, args.model, "--mode", "train" if mode == "step" else mode, *shape,
                 "--threads", str(args.threads), *(["--sparse"] if mode == "step" else [])]
