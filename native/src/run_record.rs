@@ -13,7 +13,8 @@ use crate::host;
 use crate::logs::MetricsLog;
 use crate::plan::Plan;
 
-const METRICS: &str = "metrics.jsonl";
+/// Name of the log in a run folder.
+pub const METRICS: &str = "metrics.jsonl";
 
 /// Everything that is needed to repeat a run.
 pub fn manifest(

@@ -26,7 +26,7 @@ use crate::logs::{MetricsLog, TensorBoardLog, read_metrics};
 use crate::model::{load_config, load_masked_lm, tokenizer_files};
 use crate::plan::{OnNonFinite, Plan, Recipe};
 use crate::progress::{Progress, format_count};
-use crate::run_record::{check_log, identity, manifest, open_logs};
+use crate::run_record::{METRICS, check_log, identity, manifest, open_logs};
 use crate::signals::Interrupt;
 use crate::{bench, host};
 
@@ -361,7 +361,7 @@ impl Session {
     }
 
     fn plot(&self) -> anyhow::Result<PathBuf> {
-        let records = read_metrics(&self.plan.out.join("metrics.jsonl"))?;
+        let records = read_metrics(&self.plan.out.join(METRICS))?;
         let chart = loss_chart("Masked-LM loss", &[Run::from_records("", &records)]);
         Ok(write_figure(&self.plan.out, "loss", &chart)?.svg)
     }

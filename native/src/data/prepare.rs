@@ -8,7 +8,7 @@ use super::read::{self, BadLine, BadLines, Document, ReadOptions, Record, Record
 use super::shards::{SplitWriter, write_synced};
 use super::split::Splitter;
 use crate::exit::{Coded, Exit};
-use crate::files::{replace, sync_dir};
+use crate::files::{REPLACED, STAGED, replace, sync_dir};
 use crate::signals::Interrupt;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -124,14 +124,14 @@ pub fn prepare(inputs: &[PathBuf], out: &Path, options: &PrepareOptions, force: 
         .prefix(".anaume-data-")
         .tempdir_in(parent)
         .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
-    let new = workplace.path().join("new");
+    let new = workplace.path().join(STAGED);
     fs::create_dir(&new).with_context(|| format!("cannot create {}", new.display()))?;
     // A pipe may keep us waiting, and a signal that only sets a flag does not end the wait.
     let interrupt = if inputs.iter().any(|path| read::is_stdin(path)) { None } else { Some(Interrupt::listen()?) };
     let manifest = Preparation::new(&new, options).run(records, &progress_bar(inputs)?, interrupt)?;
     // The old dataset steps aside first: a folder that is not empty cannot be replaced in one step.
     sync_dir(&new)?;
-    replace(out, &new, &workplace.path().join("old"), out.exists())
+    replace(out, &new, &workplace.path().join(REPLACED), out.exists())
         .with_context(|| format!("cannot move the dataset to {}", out.display()))?;
     sync_dir(parent)?;
     Ok(manifest)
