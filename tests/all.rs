@@ -8,6 +8,7 @@ mod commands;
 mod gradients;
 mod invariance;
 mod masking;
+mod metrics;
 mod model;
 mod plot;
 mod public;

@@ -12,6 +12,7 @@ pub mod error;
 pub mod infer;
 pub mod loss;
 pub mod masking;
+pub mod metrics;
 pub mod modernbert;
 pub mod optim;
 pub mod plot;
