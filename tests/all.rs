@@ -1,20 +1,34 @@
 //! All tests in one binary: linking a tensor library once is slow enough.
 
 mod batch;
+mod bert;
+mod bert_japanese;
 mod boundary;
 mod checkpoint;
 mod cli;
 mod commands;
+mod evaluation_plots;
+mod fill_mask;
+mod finetune;
+mod finetune_cli;
 mod gradients;
+mod heads;
 mod invariance;
+mod leaderboard;
+mod leaderboard_files;
 mod masking;
+mod merge;
 mod metrics;
 mod model;
 mod plot;
+mod pseudo_perplexity;
 mod public;
 mod report;
+mod retrieval;
+mod schema;
 mod shaders;
 mod teeth;
+mod text_pairs;
 mod tokenizer;
 mod training;
 mod weights;

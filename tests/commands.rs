@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anaume_core::batch::Sequences;
-use anaume_tests::{golden_config, golden_dir, golden_model, read};
+use anaume_tests::{Golden, golden_config, golden_dir, golden_model, read};
 use burn::tensor::Device;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -71,6 +71,42 @@ fn model_info_counts_every_parameter_once() {
     let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
     let values: usize = tensors.iter().map(|(_, view)| view.data().len() / 4).sum();
     assert_eq!(json(&["model", "info", &classifier, "--json"])["parameters"], values);
+}
+
+#[test]
+fn model_info_describes_a_bert_and_pretraining_commands_refuse_it() {
+    let bert = path(&golden_dir(), "bert/masked_lm");
+    let info = json(&["model", "info", &bert, "--json"]);
+    assert_eq!((&info["parameters_by_part"]["decoder"], &info["config"]["model_type"]), (&90.into(), &"bert".into()));
+    let dir = tempfile::tempdir().unwrap();
+    let error = fail(3, &["model", "convert", &bert, "--dtype", "bf16", "--out", &path(dir.path(), "out")]);
+    assert!(error.contains("`bert` is not `modernbert`"), "{error}");
+}
+
+#[test]
+fn verify_holds_a_bert_against_outputs_of_transformers() {
+    let forward = Golden::read("bert/forward.safetensors");
+    // The second sequence: 40 tokens of type 0 after the first with 7.
+    let rows = |name: &str, width: usize| forward.f32(name)[7 * width..47 * width].to_vec();
+    let bytes = |values: Vec<f32>| values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+    let ids: Vec<u8> = forward.ids("ids")[7..47].iter().flat_map(|id| i64::from(*id).to_le_bytes()).collect();
+    let (mask, logits) = ([1_i64; 40].map(i64::to_le_bytes).concat(), bytes(rows("logits", 90)));
+    let file = |tensor: (&'static str, Vec<usize>, &[u8])| {
+        let view = |dtype, shape: Vec<usize>, data| TensorView::new(dtype, shape, data).unwrap();
+        let views = vec![
+            ("input_ids", view(Dtype::I64, vec![1, 40], ids.as_slice())),
+            ("attention_mask", view(Dtype::I64, vec![1, 40], mask.as_slice())),
+            (tensor.0, view(Dtype::F32, tensor.1, tensor.2)),
+        ];
+        safetensors::serialize(views, None).unwrap()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let against = path(dir.path(), "reference.safetensors");
+    fs::write(&against, file(("logits", vec![1, 40, 90], &logits))).unwrap();
+    succeed(&["verify", &path(&golden_dir(), "bert/masked_lm"), "--against", &against, "--device", "cpu"]);
+    let hidden = bytes(rows("encoder.hidden", 32));
+    fs::write(&against, file(("last_hidden", vec![1, 40, 32], &hidden))).unwrap();
+    succeed(&["verify", &path(&golden_dir(), "bert/encoder"), "--against", &against, "--device", "cpu"]);
 }
 
 #[test]

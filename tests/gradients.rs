@@ -1,8 +1,9 @@
 //! Gradients: of the whole model against transformers, of each kernel against finite differences.
 
 use anaume_core::batch::Batch;
+use anaume_core::layers::Precision;
 use anaume_core::loss;
-use anaume_core::modernbert::{MaskedLm, Precision};
+use anaume_core::modernbert::MaskedLm;
 use anaume_core::optim::{AdamW, GradientSums};
 use anaume_core::train_step::Trainer;
 use anaume_tests::{Golden, assert_close, assert_within, devices, golden_model, matrix, read, relative_difference};

@@ -33,7 +33,7 @@ fn hidden(model: &MaskedLm, sequences: &Sequences) -> Vec<Vec<f32>> {
 }
 
 fn alone(ids: &[u32]) -> Sequences {
-    Sequences { ids: ids.to_vec(), lengths: vec![ids.len()] }
+    Sequences { ids: ids.to_vec(), lengths: vec![ids.len()], ..Sequences::default() }
 }
 
 /// The ids of each sequence.

@@ -155,11 +155,14 @@ fn similarity_equals_numpy_and_scipy() {
         let squared = similarity::squared_distances(&first, &second, width).unwrap();
         assert_equal("alignment", similarity::alignment(&first, &second, width), &case["alignment"]);
         assert_equal("uniformity", similarity::uniformity(&first, width), &case["uniformity"]);
+        let error = similarity::uniformity_error(&similarity::potentials(&first, width).unwrap());
+        assert_equal("uniformity_error", error, &case["uniformity_error"]);
         assert_equal("cosine", similarity::cosine(&first[..width], &second[..width]), &case["cosine"]);
         let range = (case["range"][0].as_f64().unwrap(), case["range"][1].as_f64().unwrap());
         let values = numbers(&case["values"]);
         assert_eq!(serde_json::json!(similarity::histogram(&values, range, 12).unwrap()), case["histogram"]);
         assert_equal("overlap", similarity::overlap(&values, &squared, range, 12), &case["overlap"]);
+        assert_equal("auroc", classification::auroc(&values, &first), &case["auroc"]);
     }
 }
 
@@ -210,6 +213,7 @@ fn columns_of_different_or_no_length_are_undefined() {
     assert_eq!(statistics::quantile(&[], 0.5), Err(Undefined::Empty));
     assert_eq!(similarity::overlap(&[], &[1.0], (0.0, 1.0), 2), Err(Undefined::Empty));
     assert_eq!(similarity::uniformity::<f32>(&[], 2), Err(Undefined::Empty));
+    assert_eq!(classification::auroc(&[], &[1.0]), Err(Undefined::Empty));
 }
 
 #[test]

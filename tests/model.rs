@@ -4,8 +4,11 @@
 
 use anaume_core::batch::Sequences;
 use anaume_core::config::{LayerType, Pooling};
-use anaume_core::modernbert::{MaskedLm, SequenceClassifier};
-use anaume_core::weights::{HostTensor, StoredType, WeightFile, f32_values, read_parameters, write_safetensors};
+use anaume_core::heads::{FineTuned, HeadKind};
+use anaume_core::layers::Parameters;
+use anaume_core::model::Config;
+use anaume_core::modernbert::MaskedLm;
+use anaume_core::weights::{HostTensor, StoredType, f32_values, read_parameters, write_safetensors};
 use anaume_tests::{
     Golden, assert_close, assert_within, devices, golden, golden_config, golden_dir, golden_model, largest, masked_lm,
     read, relative_difference,
@@ -97,18 +100,23 @@ fn for_each_model(check: impl Fn(&str, &MaskedLm, &Golden)) {
 
 #[test]
 fn goldens_have_the_hashes_of_their_manifest() {
-    let manifest: serde_json::Value = serde_json::from_slice(&golden("model/manifest.json")).unwrap();
-    let hashes = manifest["sha256"].as_object().unwrap();
-    let sha256 = |name: &str| Sha256::digest(golden(name)).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    for (name, expected) in hashes {
-        assert_eq!(sha256(&format!("model/{name}")), expected.as_str().unwrap(), "{name}");
-    }
-    assert_eq!(sha256("model/generate.py"), manifest["generator_sha256"].as_str().unwrap());
-    let files = std::fs::read_dir(golden_dir().join("model")).unwrap().map(|entry| entry.unwrap().path());
-    let stored = files.filter(|path| path.extension().is_some_and(|kind| kind == "safetensors"));
-    for path in stored {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        assert!(hashes.contains_key(name), "{name} is not in the manifest");
+    for room in ["model", "bert"] {
+        let manifest: serde_json::Value = serde_json::from_slice(&golden(&format!("{room}/manifest.json"))).unwrap();
+        let hashes = manifest["sha256"].as_object().unwrap();
+        let sha256 = |name: &str| {
+            let bytes = golden(&format!("{room}/{name}"));
+            Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        for (name, expected) in hashes {
+            assert_eq!(sha256(name), expected.as_str().unwrap(), "{room}/{name}");
+        }
+        assert_eq!(sha256("generate.py"), manifest["generator_sha256"].as_str().unwrap());
+        let files = std::fs::read_dir(golden_dir().join(room)).unwrap().map(|entry| entry.unwrap().path());
+        let stored = files.filter(|path| path.extension().is_some_and(|kind| kind == "safetensors"));
+        for path in stored {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(hashes.contains_key(name), "{room}/{name} is not in the manifest");
+        }
     }
 }
 
@@ -152,16 +160,15 @@ pub fn classify(pooling: Pooling, sequences: &Sequences, device: &Device) -> Vec
     let mut config = golden_config("classifier");
     config.classifier_pooling = pooling;
     let weights = golden("model/classifier/model.safetensors");
-    let mut source = WeightFile::new(&weights, device).unwrap();
-    let model = SequenceClassifier::new(&mut source, &config, device).unwrap();
-    source.finish().unwrap();
-    read(model.forward(&model.encoder.inputs(sequences).unwrap()))
+    let model = FineTuned::load(&weights, &Config::ModernBert(config), device).unwrap();
+    read(model.sequence_logits(&model.encoder.inputs(sequences).unwrap()))
 }
 
 #[test]
 fn classifiers_give_the_logits_of_transformers_with_both_poolings() {
     assert_eq!(golden_config("classifier").classifier_pooling, Pooling::Mean);
-    assert_eq!(golden_config("classifier").num_labels(), 3);
+    let kind = Config::ModernBert(golden_config("classifier")).head_kind();
+    assert_eq!(kind, Some(HeadKind::Classification { num_labels: 3 }));
     let goldens = Golden::read("model/classifier_forward.safetensors");
     for (device_name, device) in devices() {
         for (pooling, name) in [(Pooling::Mean, "logits_mean"), (Pooling::Cls, "logits_cls")] {
@@ -171,8 +178,8 @@ fn classifiers_give_the_logits_of_transformers_with_both_poolings() {
     }
 }
 
-/// All parameters of a masked language model.
-pub fn parameters(model: &mut MaskedLm) -> Vec<HostTensor> {
+/// All parameters of a model.
+pub fn parameters(model: &mut impl Parameters) -> Vec<HostTensor> {
     pollster::block_on(read_parameters(model)).unwrap()
 }
 
@@ -181,7 +188,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 }
 
 /// Fails unless the file holds exactly these tensors, bit for bit once both are f32.
-fn assert_holds(file: &[u8], tensors: &[HostTensor]) {
+pub fn assert_holds(file: &[u8], tensors: &[HostTensor]) {
     let file = SafeTensors::deserialize(file).unwrap();
     assert_eq!(file.len(), tensors.len());
     for tensor in tensors {
@@ -244,7 +251,11 @@ fn half_precision_files_give_the_logits_of_their_values_in_f32() {
 fn ids_and_lengths_that_the_model_cannot_take_are_named() {
     let model = golden_model("plain", &Device::flex());
     let error_of = |ids: Vec<u32>, lengths: Vec<usize>| {
-        model.encoder.inputs(&Sequences { ids, lengths }).expect_err("a bad input is refused").to_string()
+        model
+            .encoder
+            .inputs(&Sequences { ids, lengths, ..Sequences::default() })
+            .expect_err("a bad input is refused")
+            .to_string()
     };
     assert!(error_of(vec![5, 300], vec![2]).contains("300"));
     assert!(error_of(vec![5; 1025], vec![1025]).contains("1025"));

@@ -1,6 +1,6 @@
 //! Figures: well-formed SVG with its Japanese text, every point inside, and no data that can break them.
 
-use anaume_core::plot::{HEIGHT, LineChart, Mark, Panel, Run, Series, WIDTH, loss_chart, moving_mean};
+use anaume_core::plot::{Figure, LineChart, Mark, Panel, Run, Series, WIDTH, loss_chart, moving_mean};
 use anaume_core::report::{Record, RewindRecord, ValidationRecord};
 use proptest::prelude::{any, prop, proptest};
 use roxmltree::{Document, Node};
@@ -10,18 +10,18 @@ type Points = Vec<(f64, f64)>;
 fn chart(points: Points, mark: Mark) -> LineChart {
     let series = vec![Series { name: "系列".into(), points, mark, colour: 0 }];
     let panel = Panel { y_label: "値 (y)".into(), height: 1.0, series };
-    LineChart { title: "図".into(), x_label: "ステップ (step)".into(), panels: vec![panel] }
+    LineChart { title: "図".into(), x_label: "ステップ (step)".into(), panels: vec![panel], notes: vec![] }
 }
 
-fn svg(chart: &LineChart) -> String {
+pub fn svg(chart: &dyn Figure) -> String {
     chart.to_svg().expect("the chart is drawn")
 }
 
-fn elements<'a>(document: &'a Document<'_>, tag: &'a str) -> impl Iterator<Item = Node<'a, 'a>> {
+pub fn elements<'a>(document: &'a Document<'_>, tag: &'a str) -> impl Iterator<Item = Node<'a, 'a>> {
     document.descendants().filter(move |node| node.has_tag_name(tag))
 }
 
-fn texts(svg: &str) -> Vec<String> {
+pub fn texts(svg: &str) -> Vec<String> {
     let document = Document::parse(svg).expect("well-formed XML");
     elements(&document, "text").map(|node| node.text().unwrap_or_default().trim().to_owned()).collect()
 }
@@ -38,23 +38,25 @@ fn lines_with(svg: &str, num_points: usize) -> Vec<Points> {
     elements(&document, "polyline").map(points).filter(|points: &Points| points.len() == num_points).collect()
 }
 
-fn circles(svg: &str) -> usize {
+pub fn circles(svg: &str) -> usize {
     elements(&Document::parse(svg).expect("well-formed XML"), "circle").count()
 }
 
 /// Every number of the drawing is finite and lies within the figure.
-fn assert_drawn_inside(svg: &str) {
+pub fn assert_drawn_inside(svg: &str) {
     let document = Document::parse(svg).expect("well-formed XML");
     let root = document.root_element();
-    assert_eq!(root.attribute("width"), Some(WIDTH.to_string().as_str()));
-    assert_eq!(root.attribute("viewBox"), Some(format!("0 0 {} {}", 10 * WIDTH, 10 * HEIGHT).as_str()));
+    let size = ["width", "height"].map(|name| root.attribute(name).and_then(|size| size.parse::<u32>().ok()));
+    let [Some(width), Some(height)] = size else { panic!("the size is {size:?}") };
+    assert_eq!(width, WIDTH);
+    assert_eq!(root.attribute("viewBox"), Some(format!("0 0 {} {}", 10 * width, 10 * height).as_str()));
     for node in document.descendants() {
         let line =
             node.attribute("points").unwrap_or_default().split_whitespace().filter_map(|pair| pair.split_once(','));
         let [x, y, cx, cy] = ["x", "y", "cx", "cy"].map(|name| node.attribute(name));
         for (x, y) in line.chain(x.zip(y)).chain(cx.zip(cy)) {
             let [x, y]: [f64; 2] = [x, y].map(|number| number.parse().expect("a number"));
-            let (width, height) = (f64::from(10 * WIDTH), f64::from(10 * HEIGHT));
+            let (width, height) = (f64::from(10 * width), f64::from(10 * height));
             assert!((0.0..=width).contains(&x) && (0.0..=height).contains(&y), "({x}, {y}) is outside of the figure");
         }
     }

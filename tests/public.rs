@@ -43,17 +43,33 @@ fn the_corpus_holds_250_kilobytes_of_text_in_distinct_documents() {
 }
 
 #[test]
-fn each_category_has_twelve_prompts_of_one_mask_with_gold_answers() {
+fn each_category_has_twelve_prompts_with_gold_answers_for_each_mask() {
     let prompts = benchmark("fill_mask.jsonl");
     assert_distinct_ids(&prompts);
-    for category in ["fact", "common-sense", "idiom", "reasoning", "context"] {
+    let categories =
+        ["fact", "common-sense", "idiom", "reasoning", "context", "literature", "english", "two-masks", "open-ended"];
+    for category in categories {
         assert_eq!(prompts.iter().filter(|prompt| text(prompt, "category") == category).count(), 12, "{category}");
     }
+    assert_eq!(prompts.len(), 12 * categories.len());
     for prompt in &prompts {
-        assert_eq!(text(prompt, "text").matches("[MASK]").count(), 1, "{prompt}");
-        let gold = prompt["gold"].as_array().unwrap();
-        assert!(!gold.is_empty() && gold.iter().all(|gold| !gold.as_str().unwrap().is_empty()), "{prompt}");
+        let gold = gold_answers(prompt);
+        let num_masks = text(prompt, "text").matches("[MASK]").count();
+        let (masks, lists) = match text(prompt, "category") {
+            "two-masks" => (2, 2),
+            "open-ended" => (1, 0),
+            _ => (1, 1),
+        };
+        assert_eq!((num_masks, gold.len()), (masks, lists), "{prompt}");
+        assert!(gold.iter().all(|list| !list.is_empty() && list.iter().all(|gold| !gold.is_empty())), "{prompt}");
     }
+}
+
+/// The gold answers of each mask; none of an open prompt.
+fn gold_answers(prompt: &Value) -> Vec<Vec<String>> {
+    let gold = prompt["gold"].clone();
+    let is_flat = gold.as_array().unwrap().first().is_some_and(Value::is_string);
+    serde_json::from_value(if is_flat { Value::Array(vec![gold]) } else { gold }).unwrap()
 }
 
 #[test]
@@ -80,6 +96,20 @@ fn each_pair_has_a_similarity_and_an_inference_label() {
 }
 
 #[test]
+fn the_toy_set_has_seventeen_sentences_for_five_queries() {
+    let toys = benchmark("toy_retrieval.jsonl");
+    assert_distinct_ids(&toys);
+    let counts: Vec<usize> = toys.iter().map(|toy| toy["relevant"].as_array().unwrap().len()).collect();
+    assert_eq!(counts, [3, 4, 3, 4, 3]);
+    let sentences: BTreeSet<&str> = toy_sentences(&toys).collect();
+    assert_eq!(sentences.len(), 17);
+}
+
+fn toy_sentences(toys: &[Value]) -> impl Iterator<Item = &str> {
+    toys.iter().flat_map(|toy| toy["relevant"].as_array().unwrap()).map(|sentence| sentence.as_str().unwrap())
+}
+
+#[test]
 fn no_twenty_characters_of_the_benchmark_stand_in_the_corpus() {
     const RUN: usize = 20;
     let documents = corpus();
@@ -90,13 +120,17 @@ fn no_twenty_characters_of_the_benchmark_stand_in_the_corpus() {
     let seen: BTreeSet<String> = documents.iter().flat_map(|document| runs(text(document, "text"))).collect();
     let filled = benchmark("fill_mask.jsonl")
         .iter()
-        .map(|prompt| text(prompt, "text").replace("[MASK]", prompt["gold"][0].as_str().unwrap()))
+        .map(|prompt| {
+            let fill = |text: String, gold: &Vec<String>| text.replacen("[MASK]", &gold[0], 1);
+            gold_answers(prompt).iter().fold(text(prompt, "text").to_owned(), fill)
+        })
         .collect::<Vec<_>>();
     let questions = benchmark("questions.jsonl");
     let pairs = benchmark("pairs.jsonl");
+    let toys = benchmark("toy_retrieval.jsonl");
     let passages = questions.iter().map(|question| text(question, "passage"));
     let sentences = pairs.iter().flat_map(|pair| [text(pair, "sentence1"), text(pair, "sentence2")]);
-    for text in passages.chain(sentences).chain(filled.iter().map(String::as_str)) {
+    for text in passages.chain(sentences).chain(toy_sentences(&toys)).chain(filled.iter().map(String::as_str)) {
         let leaked = runs(text).into_iter().find(|run| seen.contains(run));
         assert!(leaked.is_none(), "{leaked:?} of the benchmark is in the corpus");
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anaume_core::batch::{Batch, Sequences};
 use anaume_core::error::Result;
-use anaume_core::modernbert::{ParameterVisitor, Parameters, Precision};
+use anaume_core::layers::{ParameterVisitor, Parameters, Precision};
 use anaume_core::optim::{AdamW, AdamWConfig, GradientSums};
 use anaume_core::schedule::Schedule;
 use anaume_core::train_step::{Evaluation, StepOutcome, Trainer};
@@ -102,7 +102,7 @@ fn eight_sequences() -> Vec<Batch> {
         let ids_of_sequence = ids(seed, length);
         let masked: Vec<usize> = (0..num_masked).map(|index| index * length / num_masked.max(1)).collect();
         let labels = ids(seed + 100, num_masked);
-        batch(Sequences { ids: ids_of_sequence, lengths: vec![length] }, masked, labels)
+        batch(Sequences { ids: ids_of_sequence, lengths: vec![length], ..Sequences::default() }, masked, labels)
     };
     let shapes = [(5, 1), (40, 20), (33, 3), (70, 9), (1, 1), (64, 30), (20, 5), (10, 0)];
     (1..).zip(shapes).map(|(seed, (length, num_masked))| of(seed, length, num_masked)).collect()

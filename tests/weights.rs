@@ -16,11 +16,11 @@ const EMBEDDING: &str = "model.embeddings.tok_embeddings.weight";
 
 /// A tensor of a file under change.
 #[derive(Clone)]
-struct Stored {
-    name: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    data: Vec<u8>,
+pub struct Stored {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub data: Vec<u8>,
 }
 
 impl Stored {
@@ -33,7 +33,8 @@ fn plain() -> Vec<u8> {
     golden("model/plain/model.safetensors")
 }
 
-fn stored(bytes: &[u8]) -> Vec<Stored> {
+/// The tensors of a file.
+pub fn stored(bytes: &[u8]) -> Vec<Stored> {
     let tensor = |(name, view): (String, TensorView<'_>)| Stored {
         name,
         dtype: view.dtype(),
@@ -43,11 +44,16 @@ fn stored(bytes: &[u8]) -> Vec<Stored> {
     SafeTensors::deserialize(bytes).unwrap().tensors().into_iter().map(tensor).collect()
 }
 
-/// The golden file `plain` after a change.
-fn changed(change: impl FnOnce(&mut Vec<Stored>)) -> Vec<u8> {
-    let mut tensors = stored(&plain());
+/// A file after a change.
+pub fn rewritten(bytes: &[u8], change: impl FnOnce(&mut Vec<Stored>)) -> Vec<u8> {
+    let mut tensors = stored(bytes);
     change(&mut tensors);
     safetensors::serialize(tensors.iter().map(|tensor| (&tensor.name, tensor.view())), None).unwrap()
+}
+
+/// The golden file `plain` after a change.
+fn changed(change: impl FnOnce(&mut Vec<Stored>)) -> Vec<u8> {
+    rewritten(&plain(), change)
 }
 
 /// The golden file `plain` after a change of one tensor.
@@ -60,7 +66,8 @@ fn refusal(bytes: &[u8]) -> Error {
     masked_lm(bytes, &golden_config("plain"), &Device::flex()).expect_err("the file is refused")
 }
 
-fn assert_names(error: &Error, tensor: &str, words: &str) {
+/// Fails unless the error names the tensor and says `words`.
+pub fn assert_names(error: &Error, tensor: &str, words: &str) {
     assert!(matches!(error, Error::Weights { tensor: named, .. } if named == tensor), "{error}");
     assert!(error.to_string().contains(words), "{error}");
 }

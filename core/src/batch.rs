@@ -263,6 +263,8 @@ pub struct Sequences {
     pub ids: Vec<u32>,
     /// Tokens of each sequence.
     pub lengths: Vec<usize>,
+    /// Type of each token: 0, or 1 in the second text of a pair. Empty where all are 0.
+    pub types: Vec<u8>,
 }
 
 impl Sequences {
@@ -270,5 +272,16 @@ impl Sequences {
     pub fn push(&mut self, ids: &[u32]) {
         self.ids.extend_from_slice(ids);
         self.lengths.push(ids.len());
+        if !self.types.is_empty() {
+            self.types.resize(self.ids.len(), 0);
+        }
+    }
+
+    /// Appends a pair of texts in one sequence, the second from index `second_start` on: its tokens have type 1.
+    pub fn push_pair(&mut self, ids: &[u32], second_start: usize) {
+        self.types.resize(self.ids.len() + second_start.min(ids.len()), 0);
+        self.ids.extend_from_slice(ids);
+        self.lengths.push(ids.len());
+        self.types.resize(self.ids.len(), 1);
     }
 }

@@ -1,11 +1,19 @@
 //! The configuration of a ModernBERT, with the names and defaults of Hugging Face's `config.json`
 //! (`transformers.ModernBertConfig`), its presets, and what follows from it: parameters, floating-point operations, memory.
+//! That of a BERT is [`BertConfig`].
+
+mod bert;
+mod head;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::weights::StoredType;
+
+pub use bert::BertConfig;
+pub use head::HeadKind;
+pub(crate) use head::has_lm_head;
 
 /// Which tokens a layer's attention sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,14 +212,7 @@ impl ModelConfig {
     /// `config.json` beside weights stored as `stored`: both layouts at once, so that every version of transformers reads
     /// it; keys sorted.
     pub fn to_json(&self, stored: StoredType) -> Vec<u8> {
-        let mut value = serde_json::to_value(self).expect("a configuration is plain data");
-        let fields = value.as_object_mut().expect("a structure is an object");
-        // The older name of the same thing must not contradict it.
-        fields.remove("torch_dtype");
-        fields.insert("dtype".into(), stored.torch_name().into());
-        let mut text = serde_json::to_vec_pretty(&value).expect("JSON values are writable");
-        text.push(b'\n');
-        text
+        to_json(self, stored)
     }
 
     /// The same configuration with both layouts filled in.
@@ -230,7 +231,7 @@ impl ModelConfig {
             full_attention: rope(self.global_rope_theta),
             sliding_attention: rope(self.local_rope_theta),
         });
-        self.check_sizes()?;
+        self.check()?;
         if self.layer_types.is_empty() {
             let every = self.global_attn_every_n_layers;
             let kind = |layer| if layer % every == 0 { LayerType::FullAttention } else { LayerType::SlidingAttention };
@@ -247,9 +248,8 @@ impl ModelConfig {
         Ok(self)
     }
 
-    fn check_sizes(&self) -> Result<()> {
-        // Generous caps: a file that asks for more is damaged or hostile, and nothing is allocated from it.
-        let sizes = [
+    fn check(&self) -> Result<()> {
+        check_sizes(&[
             ("vocab_size", self.vocab_size, 1 << 24),
             ("hidden_size", self.hidden_size, 1 << 16),
             ("intermediate_size", self.intermediate_size, 1 << 18),
@@ -257,12 +257,7 @@ impl ModelConfig {
             ("num_attention_heads", self.num_attention_heads, 1 << 10),
             ("max_position_embeddings", self.max_position_embeddings, 1 << 20),
             ("global_attn_every_n_layers", self.global_attn_every_n_layers, 1 << 10),
-        ];
-        for (field, value, largest) in sizes {
-            if value == 0 || value > largest {
-                return Err(invalid(field, format!("{value} is outside 1 to {largest}")));
-            }
-        }
+        ])?;
         if self.model_type != "modernbert" {
             return Err(invalid("model_type", format!("`{}` is not `modernbert`", self.model_type)));
         }
@@ -273,22 +268,13 @@ impl ModelConfig {
                 return Err(invalid(field, format!("`{value}` is not supported; ModernBERT uses `gelu`")));
             }
         }
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) || !self.head_size().is_multiple_of(2) {
-            let message =
-                format!("{} does not split into {} heads of even size", self.hidden_size, self.num_attention_heads);
-            return Err(invalid("hidden_size", message));
-        }
-        for (field, value) in [
+        check_heads(self.hidden_size, self.num_attention_heads)?;
+        check_positive(&[
             ("global_rope_theta", self.global_rope_theta),
             ("local_rope_theta", self.local_rope_theta),
             ("norm_eps", self.norm_eps),
             ("initializer_range", self.initializer_range),
-        ] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(invalid(field, format!("{value} is not a positive number")));
-            }
-        }
-        Ok(())
+        ])
     }
 
     /// Size of one attention head.
@@ -301,17 +287,6 @@ impl ModelConfig {
         self.local_attention / 2
     }
 
-    /// Number of classes of a sequence classifier, from `id2label` or `num_labels`; Hugging Face's default is 2.
-    pub fn num_labels(&self) -> usize {
-        let labels = self.other.get("id2label").and_then(Value::as_object).map(Map::len);
-        labels.or_else(|| self.other.get("num_labels")?.as_u64().map(|n| n as usize)).unwrap_or(2)
-    }
-
-    /// Whether the folder holds a sequence classifier instead of a masked LM.
-    pub fn is_classifier(&self) -> bool {
-        self.architectures.iter().any(|name| name.ends_with("ForSequenceClassification"))
-    }
-
     /// Parameters by part, in the order of the computation.
     pub fn parameter_counts(&self) -> Vec<(&'static str, usize)> {
         let (d, i, layers, v) = (self.hidden_size, self.intermediate_size, self.num_hidden_layers, self.vocab_size);
@@ -320,16 +295,19 @@ impl ModelConfig {
         let attention = with_bias(4 * d * d, self.attention_bias, 4 * d);
         let mlp = with_bias(3 * d * i, self.mlp_bias, 2 * i + d);
         let decoder = with_bias(if self.tie_word_embeddings { 0 } else { v * d }, self.decoder_bias, v);
-        let last =
-            if self.is_classifier() { ("classifier", (d + 1) * self.num_labels()) } else { ("decoder", decoder) };
-        vec![
+        let mut parts = vec![
             ("embedding", v * d + norm),
             ("attention", layers * attention),
             ("mlp", layers * mlp),
             ("norms", (2 * layers - 1) * norm + norm),
-            ("head", with_bias(d * d, self.classifier_bias, d) + norm),
-            last,
-        ]
+        ];
+        let head = ("head", with_bias(d * d, self.classifier_bias, d) + norm);
+        if let Some(kind) = HeadKind::of(&self.architectures, &self.other) {
+            parts.extend([head, ("classifier", (d + 1) * kind.num_outputs())]);
+        } else if has_lm_head(&self.architectures) {
+            parts.extend([head, ("decoder", decoder)]);
+        }
+        parts
     }
 
     /// Parameters in all.
@@ -382,4 +360,39 @@ impl ModelConfig {
 
 fn invalid(field: &str, message: String) -> Error {
     Error::Config { field: field.into(), message }
+}
+
+/// `config.json` beside weights stored as `stored`; keys sorted.
+fn to_json(config: &impl Serialize, stored: StoredType) -> Vec<u8> {
+    let mut value = serde_json::to_value(config).expect("a configuration is plain data");
+    let fields = value.as_object_mut().expect("a structure is an object");
+    // The older name of the same thing must not contradict it.
+    fields.remove("torch_dtype");
+    fields.insert("dtype".into(), stored.torch_name().into());
+    let mut text = serde_json::to_vec_pretty(&value).expect("JSON values are writable");
+    text.push(b'\n');
+    text
+}
+
+/// Fails unless each (field, value, largest) lies between 1 and the largest: generous caps, since a file that asks for more
+/// is damaged or hostile, and nothing is allocated from it.
+fn check_sizes(sizes: &[(&str, usize, usize)]) -> Result<()> {
+    match sizes.iter().find(|(_, value, largest)| *value == 0 || value > largest) {
+        Some((field, value, largest)) => Err(invalid(field, format!("{value} is outside 1 to {largest}"))),
+        None => Ok(()),
+    }
+}
+
+fn check_heads(hidden_size: usize, num_heads: usize) -> Result<()> {
+    if hidden_size.is_multiple_of(2 * num_heads) {
+        return Ok(());
+    }
+    Err(invalid("hidden_size", format!("{hidden_size} does not split into {num_heads} heads of even size")))
+}
+
+fn check_positive(values: &[(&str, f64)]) -> Result<()> {
+    match values.iter().find(|(_, value)| !(*value > 0.0 && value.is_finite())) {
+        Some((field, value)) => Err(invalid(field, format!("{value} is not a positive number"))),
+        None => Ok(()),
+    }
 }

@@ -1,22 +1,28 @@
 //! The one facade for answers from a model: the command line and the web page call these functions and compute nothing of
 //! their own.
 
+mod gold;
+mod pseudo_likelihood;
+
+pub use gold::{GoldScore, JudgedMask};
+pub use pseudo_likelihood::{MaskedCopy, SCORING_TOKENS_PER_FORWARD, sample_positions};
+
 use burn::tensor::Device;
 
 use crate::batch::Sequences;
-use crate::config::{ModelConfig, Pooling};
+use crate::config::Pooling;
 use crate::error::{Error, Result};
-use crate::modernbert::MaskedLm;
+use crate::model::{Config, MaskedLm};
 use crate::tokenizer::{MaskConvention, Tokenizer};
-use crate::weights::{WeightFile, read_back};
+use crate::weights::read_back;
 
 /// Tokens computed at once: enough to fill a device, little enough for a browser.
 const TOKENS_PER_FORWARD: usize = 4096;
 
-/// A masked language model with its tokenizer.
+/// A masked language model, or its encoder alone, with its tokenizer.
 pub struct Engine {
     /// `config.json`.
-    pub config: ModelConfig,
+    pub config: Config,
     /// The tokenizer.
     pub tokenizer: Tokenizer,
     model: MaskedLm,
@@ -57,58 +63,133 @@ pub struct FillMask {
     pub masks: Vec<Vec<Candidate>>,
 }
 
+/// How texts become vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct EmbedOptions {
+    /// How the vectors of a text's tokens become one.
+    pub pooling: Pooling,
+    /// Index into `hidden_states` as in transformers: 0 is the embedding, `num_hidden_layers` the model's output after its
+    /// final norm. `None` is the output.
+    pub layer: Option<usize>,
+    /// Longest text in tokens with `[CLS]` and `[SEP]`; what is longer is cut.
+    pub max_length: usize,
+}
+
 impl Engine {
     /// Loads a model. Errors name the field or tensor that does not fit.
     pub fn new(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
-        let config = ModelConfig::from_json(files.config_json)?;
         let tokenizer = Tokenizer::from_bytes(files.tokenizer_json, files.tokenizer_config_json)?;
-        check_rows(&config, &tokenizer)?;
-        let mut source = WeightFile::new(files.weights, device)?;
-        let model = MaskedLm::new(&mut source, &config, device)?;
-        source.finish()?;
+        Self::with_tokenizer(files.config_json, files.weights, tokenizer, device)
+    }
+
+    /// Loads a model, given `config.json` and `model.safetensors`, for a tokenizer. Errors name the field or tensor that does
+    /// not fit.
+    pub fn with_tokenizer(config_json: &[u8], weights: &[u8], tokenizer: Tokenizer, device: &Device) -> Result<Self> {
+        let config = Config::from_json(config_json)?;
+        check_rows(config.vocab_size(), &tokenizer)?;
+        let model = MaskedLm::load(weights, &config, device)?;
         Ok(Self { config, tokenizer, model })
+    }
+
+    /// Width of the vectors that [`Self::embed`] gives.
+    pub fn hidden_size(&self) -> usize {
+        self.config.hidden_size()
+    }
+
+    /// Longest sequence that the model takes, in tokens.
+    pub fn max_length(&self) -> usize {
+        self.config.max_length()
+    }
+
+    /// Tokens that the model chooses from.
+    pub fn vocab_size(&self) -> usize {
+        self.config.vocab_size()
     }
 
     /// The likeliest `top_k` tokens at every mask of every text.
     pub async fn fill_mask(&self, texts: &[String], top_k: usize, convention: MaskConvention) -> Result<Vec<FillMask>> {
         let prompts: Vec<Prompt> = texts.iter().map(|text| self.prompt(text, convention)).collect::<Result<_>>()?;
-        let mut answers = Vec::with_capacity(texts.len());
-        for group in groups(&prompts, |prompt| prompt.ids.len()) {
+        let unanswered = |prompt: &Prompt| FillMask {
+            text: prompt.text.clone(),
+            truncated: prompt.truncated,
+            masks: Vec::with_capacity(prompt.masks.len()),
+        };
+        let mut answers: Vec<FillMask> = prompts.iter().map(unanswered).collect();
+        let answer = |text: usize, logits: &[f32]| answers[text].masks.push(self.candidates(logits, top_k));
+        self.for_each_mask(&prompts, answer).await?;
+        Ok(answers)
+    }
+
+    /// Calls `see` with the index of the prompt and the logits of each mask, in order.
+    async fn for_each_mask(&self, prompts: &[Prompt], mut see: impl FnMut(usize, &[f32])) -> Result<()> {
+        let mut index = 0;
+        for group in groups(prompts, |prompt| prompt.ids.len()) {
             let (mut sequences, mut chosen) = (Sequences::default(), Vec::new());
             for prompt in group {
                 chosen.extend(prompt.masks.iter().map(|mask| sequences.ids.len() + mask));
                 sequences.push(&prompt.ids);
             }
-            let logits = read_back(self.model.forward(&self.model.encoder.inputs(&sequences)?, &chosen)).await?;
-            let mut rows = logits.chunks_exact(self.config.vocab_size);
+            let logits = read_back(self.model.forward(&self.model.encoder.inputs(&sequences)?, &chosen)?).await?;
+            let mut rows = logits.chunks_exact(self.vocab_size());
             for prompt in group {
-                let masks = rows.by_ref().take(prompt.masks.len()).map(|row| self.candidates(row, top_k)).collect();
-                answers.push(FillMask { text: prompt.text.clone(), truncated: prompt.truncated, masks });
+                rows.by_ref().take(prompt.masks.len()).for_each(|row| see(index, row));
+                index += 1;
             }
         }
-        Ok(answers)
+        Ok(())
     }
 
     /// One vector of `hidden_size` values for each text, not normalised; texts are cut at `max_length` tokens.
     pub async fn embed(&self, texts: &[String], pooling: Pooling, max_length: usize) -> Result<Vec<Vec<f32>>> {
-        let max_length = max_length.min(self.config.max_position_embeddings);
-        let encode = |text: &String| -> Result<Vec<u32>> {
-            let ids = self.tokenizer.encode_body(text)?.ids;
-            let special = self.tokenizer.special();
-            let kept = &ids[..ids.len().min(max_length.saturating_sub(2))];
-            Ok([&[special.cls], kept, &[special.sep]].concat())
-        };
-        let inputs: Vec<Vec<u32>> = texts.iter().map(encode).collect::<Result<_>>()?;
-        let mut vectors = Vec::with_capacity(texts.len());
-        for group in groups(&inputs, Vec::len) {
+        self.embed_with(texts, &EmbedOptions { pooling, layer: None, max_length }).await
+    }
+
+    /// One vector of `hidden_size` values for each text, not normalised. Texts are packed without padding, those of like
+    /// length together.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a layer that the model does not have.
+    pub async fn embed_with(&self, texts: &[String], options: &EmbedOptions) -> Result<Vec<Vec<f32>>> {
+        let layer = self.layer(options.layer)?;
+        let encode = |text: &String| self.framed(text, options.max_length);
+        let mut inputs =
+            texts.iter().map(encode).enumerate().map(|(i, ids)| Ok((i, ids?))).collect::<Result<Vec<_>>>()?;
+        inputs.sort_by_key(|(_, ids)| ids.len());
+        let mut vectors = vec![Vec::new(); texts.len()];
+        for group in groups(&inputs, |(_, ids)| ids.len()) {
             let mut sequences = Sequences::default();
-            group.iter().for_each(|ids| sequences.push(ids));
+            group.iter().for_each(|(_, ids)| sequences.push(ids));
             let inputs = self.model.encoder.inputs(&sequences)?;
-            let hidden_td = self.model.encoder.forward(&inputs);
-            let pooled = read_back(self.model.encoder.pool(hidden_td, &inputs, pooling)).await?;
-            vectors.extend(pooled.chunks_exact(self.config.hidden_size).map(<[f32]>::to_vec));
+            let mut pooled = None;
+            self.model.encoder.forward_observed(&inputs, |index, hidden_td| {
+                if index == layer {
+                    pooled = Some(self.model.encoder.pool(hidden_td.clone(), &inputs, options.pooling));
+                }
+            });
+            let pooled = read_back(pooled.expect("the layer was checked above")).await?;
+            let rows = pooled.chunks_exact(self.hidden_size());
+            group.iter().zip(rows).for_each(|((place, _), row)| vectors[*place] = row.to_vec());
         }
         Ok(vectors)
+    }
+
+    /// The index of a layer in `hidden_states`, the last one where none is named.
+    fn layer(&self, layer: Option<usize>) -> Result<usize> {
+        let last = self.config.num_layers();
+        match layer {
+            Some(layer) if layer > last => {
+                Err(Error::Input { message: format!("layer {layer} is asked for; the model has layers 0 to {last}") })
+            }
+            _ => Ok(layer.unwrap_or(last)),
+        }
+    }
+
+    /// `[CLS] … [SEP]` of a text, cut at `max_length` tokens or the model's limit.
+    fn framed(&self, text: &str, max_length: usize) -> Result<Vec<u32>> {
+        let ids = self.tokenizer.encode_body(text)?.ids;
+        let special = self.tokenizer.special();
+        let room = max_length.min(self.max_length()).saturating_sub(2);
+        Ok([&[special.cls], &ids[..ids.len().min(room)], &[special.sep]].concat())
     }
 
     fn prompt(&self, text: &str, convention: MaskConvention) -> Result<Prompt> {
@@ -119,7 +200,7 @@ impl Engine {
                 message: format!("no mask in 「{text}」; write [MASK] where a token is to be filled in"),
             });
         };
-        let limit = self.config.max_position_embeddings;
+        let limit = self.max_length();
         let truncated = ids.len() > limit;
         if truncated && *last + 1 >= limit {
             let message = format!(
@@ -156,14 +237,13 @@ impl Engine {
 }
 
 /// Fails where the tokenizer can give an id that the model has no row for.
-pub fn check_rows(config: &ModelConfig, tokenizer: &Tokenizer) -> Result<()> {
-    if tokenizer.num_ids() <= config.vocab_size {
+pub fn check_rows(vocab_size: usize, tokenizer: &Tokenizer) -> Result<()> {
+    if tokenizer.num_ids() <= vocab_size {
         return Ok(());
     }
     let message = format!(
-        "its ids reach {} and the model has {} rows (`vocab_size`): it belongs to another model",
+        "its ids reach {} and the model has {vocab_size} rows (`vocab_size`): it belongs to another model",
         tokenizer.num_ids() - 1,
-        config.vocab_size
     );
     Err(Error::Tokenizer { message })
 }
@@ -177,9 +257,14 @@ struct Prompt {
 
 /// Splits items into runs of about [`TOKENS_PER_FORWARD`] tokens, at least one item each.
 fn groups<T>(items: &[T], length: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    groups_within(TOKENS_PER_FORWARD, items, length)
+}
+
+/// Splits items into runs of at most `limit` tokens, at least one item each.
+pub fn groups_within<T>(limit: usize, items: &[T], length: impl Fn(&T) -> usize) -> Vec<&[T]> {
     let (mut groups, mut start, mut tokens) = (Vec::new(), 0, 0);
     for (index, item) in items.iter().enumerate() {
-        if index > start && tokens + length(item) > TOKENS_PER_FORWARD {
+        if index > start && tokens + length(item) > limit {
             groups.push(&items[start..index]);
             (start, tokens) = (index, 0);
         }

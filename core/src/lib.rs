@@ -7,16 +7,23 @@
 //! [`weights`] → [`infer`] → [`report`].
 
 pub mod batch;
+pub mod bert;
 pub mod config;
 pub mod error;
+pub mod finetune;
+pub mod heads;
 pub mod infer;
+pub mod layers;
+pub mod leaderboard;
 pub mod loss;
 pub mod masking;
 pub mod metrics;
+pub mod model;
 pub mod modernbert;
 pub mod optim;
 pub mod plot;
 pub mod report;
+pub mod retrieval;
 pub mod schedule;
 pub mod tokenizer;
 pub mod train_step;

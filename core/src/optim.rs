@@ -7,7 +7,7 @@ use burn::tensor::{Gradients, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::modernbert::{ParameterVisitor, Parameters};
+use crate::layers::{ParameterVisitor, Parameters};
 use crate::weights::{HostTensor, read_back};
 
 /// The constants of AdamW.

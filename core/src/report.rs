@@ -4,8 +4,12 @@
 //! may be added, and readers skip fields they do not know, but a changed meaning needs a new [`FORMAT_VERSION`]. JSON has
 //! no NaN and no infinity: a number that is not finite is written as `null` and read as NaN.
 
+pub mod eval;
+pub mod schema;
+
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,7 +19,7 @@ use crate::error::{Error, Result};
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Everything that is needed to repeat a run, known before its first step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunManifest {
     /// [`FORMAT_VERSION`] of the writer.
     pub format_version: u32,
@@ -62,7 +66,7 @@ impl RunManifest {
 }
 
 /// One line of `metrics.jsonl`; the field `event` says which.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Record {
     /// A process began to train.
@@ -96,7 +100,7 @@ impl Record {
 }
 
 /// A process began to train; a resumed run has several.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StartRecord {
     /// [`FORMAT_VERSION`] of the writer.
     pub format_version: u32,
@@ -110,7 +114,7 @@ pub struct StartRecord {
 }
 
 /// One optimizer step, over all of its accumulated batches.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepRecord {
     /// Number of the step, from 1.
     pub step: u64,
@@ -118,15 +122,19 @@ pub struct StepRecord {
     pub epoch: u64,
     /// Mean masked-LM loss in nats over the step's masked tokens.
     #[serde(with = "nullable")]
+    #[schemars(with = "Option<f64>")]
     pub loss: f64,
     /// Share of masked tokens whose best guess is right, 0 to 1.
     #[serde(with = "nullable")]
+    #[schemars(with = "Option<f64>")]
     pub accuracy: f64,
     /// Learning rate of the step.
     #[serde(with = "nullable")]
+    #[schemars(with = "Option<f64>")]
     pub learning_rate: f64,
     /// Global L2 norm of the gradient before clipping.
     #[serde(with = "nullable")]
+    #[schemars(with = "Option<f64>")]
     pub grad_norm: f64,
     /// Tokens of the step, padding included.
     pub tokens: u64,
@@ -134,15 +142,19 @@ pub struct StepRecord {
     pub non_padding_tokens: u64,
     /// `tokens` per second of `step_secs`.
     #[serde(with = "nullable")]
+    #[schemars(with = "Option<f64>")]
     pub tokens_per_second: f64,
     /// `non_padding_tokens` per second of `step_secs`.
     #[serde(with = "nullable")]
+    #[schemars(with = "Option<f64>")]
     pub non_padding_tokens_per_second: f64,
     /// Seconds of `step_secs` spent waiting for data.
     #[serde(with = "nullable")]
+    #[schemars(with = "Option<f64>")]
     pub data_wait_secs: f64,
     /// Seconds from the end of the step before to the end of this one.
     #[serde(with = "nullable")]
+    #[schemars(with = "Option<f64>")]
     pub step_secs: f64,
     /// Model FLOPs per second over the device's measured matmul peak, 0 to 1.
     #[serde(default)]
@@ -159,25 +171,28 @@ pub struct StepRecord {
 }
 
 /// One pass over the fixed, masked validation set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ValidationRecord {
     /// Optimizer steps done.
     pub step: u64,
     /// Mean masked-LM loss in nats over the set's masked tokens.
     #[serde(with = "nullable")]
+    #[schemars(with = "Option<f64>")]
     pub loss: f64,
     /// Share of masked tokens whose best guess is right, 0 to 1.
     #[serde(with = "nullable")]
+    #[schemars(with = "Option<f64>")]
     pub accuracy: f64,
     /// Number of masked tokens.
     pub masked_tokens: u64,
     /// Seconds the pass took.
     #[serde(with = "nullable")]
+    #[schemars(with = "Option<f64>")]
     pub secs: f64,
 }
 
 /// Training went back to a checkpoint: whatever was recorded after `to_step` did not happen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RewindRecord {
     /// The checkpoint's step.
     pub to_step: u64,

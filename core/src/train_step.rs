@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
+use crate::layers::{ParameterVisitor, Parameters, Precision};
 use crate::loss;
-use crate::modernbert::{MaskedLm, ParameterVisitor, Parameters, Precision};
+use crate::modernbert::MaskedLm;
 use crate::optim::{AdamW, GradientSums};
 use crate::weights::read_back;
 
@@ -53,9 +54,9 @@ impl Default for LossScale {
 }
 
 /// A model in training.
-pub struct Trainer {
+pub struct Trainer<M = MaskedLm> {
     /// The model, on a device with autodiff.
-    pub model: MaskedLm,
+    pub model: M,
     /// The optimizer.
     pub optimizer: AdamW,
     /// Scale of the loss; `None` in f32.
@@ -65,8 +66,25 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Puts a model into training.
+    /// Puts a masked language model into pretraining.
     pub fn new(mut model: MaskedLm, optimizer: AdamW, precision: Precision) -> Result<Self> {
+        model.encoder.precision = precision;
+        let loss_scale = (precision == Precision::F16).then(LossScale::default);
+        Ok(Self { loss_scale, ..Self::tracking(model, optimizer)? })
+    }
+
+    /// Adds the gradients of one micro-batch of a batch with `num_masked` masked tokens in all. Enqueues work only.
+    pub fn accumulate(&mut self, batch: &Batch, num_masked: usize) -> Result<()> {
+        match loss::masked_lm(&self.model, batch)? {
+            Some(sums_2) => self.accumulate_sums(sums_2, num_masked),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<M: Parameters + Clone> Trainer<M> {
+    /// Puts any model into training, in f32.
+    pub fn tracking(mut model: M, optimizer: AdamW) -> Result<Self> {
         struct Track;
         impl ParameterVisitor for Track {
             fn visit<const D: usize>(&mut self, _: &str, parameter: &mut Tensor<D>) -> Result<()> {
@@ -75,14 +93,12 @@ impl Trainer {
                 Ok(())
             }
         }
-        model.encoder.precision = precision;
         model.visit(&mut Track)?;
-        let loss_scale = (precision == Precision::F16).then(LossScale::default);
-        Ok(Self { model, optimizer, loss_scale, gradients: GradientSums::default(), sums: Vec::new() })
+        Ok(Self { model, optimizer, loss_scale: None, gradients: GradientSums::default(), sums: Vec::new() })
     }
 
     /// The model as it stands, without gradients: it shares the parameters' memory.
-    pub fn frozen_model(&self) -> Result<MaskedLm> {
+    pub fn frozen_model(&self) -> Result<M> {
         struct Freeze;
         impl ParameterVisitor for Freeze {
             fn visit<const D: usize>(&mut self, _: &str, parameter: &mut Tensor<D>) -> Result<()> {
@@ -99,11 +115,11 @@ impl Trainer {
         self.loss_scale.map_or(1.0, |scale| scale.factor)
     }
 
-    /// Adds the gradients of one micro-batch of a batch with `num_masked` masked tokens in all. Enqueues work only.
-    pub fn accumulate(&mut self, batch: &Batch, num_masked: usize) -> Result<()> {
-        let Some(sums_2) = loss::masked_lm(&self.model, batch)? else { return Ok(()) };
+    /// Adds the gradients of sums `[2]` (losses, right answers) over a part of a batch of `count` examples in all. Enqueues
+    /// work only.
+    pub fn accumulate_sums(&mut self, sums_2: Tensor<1>, count: usize) -> Result<()> {
         self.sums.push(sums_2.clone().inner());
-        let loss = sums_2.narrow(0, 0, 1) * (self.scale() / num_masked as f64);
+        let loss = sums_2.narrow(0, 0, 1) * (self.scale() / count as f64);
         let mut gradients = loss.backward();
         self.gradients.add(&mut self.model, &mut gradients)
     }

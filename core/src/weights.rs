@@ -10,7 +10,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 
 use crate::error::{Error, Result};
-use crate::modernbert::{Init, ParameterSource, ParameterVisitor, Parameters};
+use crate::layers::{Init, ParameterSource, ParameterVisitor, Parameters};
 
 /// Parameters read from a safetensors file. Every tensor must be asked for: see [`Self::finish`].
 pub struct WeightFile<'a> {
@@ -25,31 +25,65 @@ impl<'a> WeightFile<'a> {
         Ok(Self { tensors: read_safetensors(bytes)?, used: BTreeSet::new(), device: device.clone() })
     }
 
-    /// Fails if the file holds a tensor that the model did not ask for. A stored `decoder.weight` of a tied model is
-    /// accepted where it equals the embedding bit for bit.
-    pub fn finish(self) -> Result<()> {
-        let unused: Vec<_> = self.tensors.names().into_iter().filter(|name| !self.used.contains(*name)).collect();
-        let view = |name| self.tensors.tensor(name).map(|view| view.data().to_vec()).unwrap_or_default();
-        for name in unused {
-            let tied_copy = name == "decoder.weight" && view(name) == view("model.embeddings.tok_embeddings.weight");
-            if !tied_copy {
-                let message =
-                    "the file has this tensor and the model has no place for it; does config.json belong to the file?";
-                return Err(weight_error(name, message));
-            }
-        }
-        Ok(())
+    /// Whether the file has this parameter.
+    pub fn has(&self, name: &str) -> bool {
+        self.stored_name(name).is_some()
     }
+
+    /// Lets the file hold tensors that no one asks for, if their names, without the encoder's prefix, begin with one of
+    /// `beginnings`.
+    pub fn allow_unused(&mut self, beginnings: &[&str]) {
+        let begins = |name: &&str| beginnings.iter().any(|beginning| without_prefix(name).starts_with(beginning));
+        self.used.extend(self.tensors.names().into_iter().filter(begins).map(str::to_owned));
+    }
+
+    /// Fails if the file holds a tensor that the model did not ask for. Stored copies of tied parameters are accepted where
+    /// they equal what they are tied to, bit for bit.
+    pub fn finish(self) -> Result<()> {
+        let bytes = |name: &str| Some(self.tensors.tensor(&self.stored_name(name)?).ok()?.data());
+        let is_tied_copy = |name: &str| TIED.iter().any(|(copy, to)| *copy == name && bytes(copy) == bytes(to));
+        let unused = |name: &&str| !self.used.contains(*name) && !is_tied_copy(name);
+        match self.tensors.names().into_iter().filter(unused).min() {
+            None => Ok(()),
+            Some(name) => Err(weight_error(
+                name,
+                "the file has this tensor and the model has no place for it; does config.json belong to the file?",
+            )),
+        }
+    }
+
+    /// The name under which the file has a parameter: encoders stored alone have no prefix, and BERT's first files call the
+    /// norms' parameters gamma and beta.
+    fn stored_name(&self, name: &str) -> Option<String> {
+        let old = |name: &str| {
+            name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        };
+        let names = [name, without_prefix(name)].map(|name| [name.to_owned(), old(name)]);
+        names.into_iter().flatten().find(|name| self.tensors.tensor(name).is_ok())
+    }
+}
+
+/// Parameters that may be stored twice, and what each equals.
+const TIED: [(&str, &str); 3] = [
+    ("decoder.weight", "model.embeddings.tok_embeddings.weight"),
+    ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
+    ("cls.predictions.decoder.bias", "cls.predictions.bias"),
+];
+
+/// A parameter's name without that of the encoder inside a model with a head.
+fn without_prefix(name: &str) -> &str {
+    name.strip_prefix("model.").or(name.strip_prefix("bert.")).unwrap_or(name)
 }
 
 impl ParameterSource for WeightFile<'_> {
     fn parameter<const D: usize>(&mut self, name: &str, shape: [usize; D], _: Init) -> Result<Tensor<D>> {
-        let view = self.tensors.tensor(name).map_err(|_| {
+        let stored = self.stored_name(name).ok_or_else(|| {
             weight_error(
                 name,
                 "the model needs this tensor and the file does not have it; does config.json belong to the file?",
             )
         })?;
+        let view = self.tensors.tensor(&stored).map_err(|error| weight_error(&stored, error.to_string()))?;
         if view.shape() != shape {
             let message = format!("the file has shape {:?}, the model needs {shape:?}", view.shape());
             return Err(weight_error(name, message));
@@ -59,7 +93,7 @@ impl ParameterSource for WeightFile<'_> {
             let message = format!("element {index} is {}; the file is damaged or its training diverged", values[index]);
             return Err(weight_error(name, message));
         }
-        self.used.insert(name.to_owned());
+        self.used.insert(stored);
         Ok(Tensor::from_data(TensorData::new(values, shape), &self.device))
     }
 }

@@ -148,6 +148,11 @@ pub fn verify(dir: &Path) -> anyhow::Result<u64> {
     Ok(manifest.step)
 }
 
+/// The step in the name of a checkpoint's folder.
+pub fn step_of(name: &str) -> Option<u64> {
+    name.strip_prefix(FOLDER_PREFIX)?.parse().ok()
+}
+
 /// The checkpoints of a run folder, oldest first, verified or not.
 pub fn list(run: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
     let entries = match std::fs::read_dir(run) {
@@ -159,7 +164,7 @@ pub fn list(run: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot list {}", run.display()))?;
         let name = entry.file_name();
-        let step = name.to_str().and_then(|name| name.strip_prefix(FOLDER_PREFIX)).and_then(|step| step.parse().ok());
+        let step = name.to_str().and_then(step_of);
         found.extend(step.map(|step| (step, entry.path())));
     }
     found.sort();

@@ -1,8 +1,14 @@
 //! What the user typed: the table of contents of the program.
 
+use std::path::PathBuf;
+
 use clap::Parser;
 
-use crate::{bench, data, device, fill_mask, model, quickstart, tokenizer, train, verify};
+use anaume_core::report::schema::DOCUMENTS;
+
+use crate::{
+    bench, data, device, eval, fill_mask, leaderboard, merge, model, quickstart, schema, tokenizer, train, verify,
+};
 
 /// Japanese ModernBERT, from tokenizer to answers, on any GPU or the CPU.
 #[derive(Parser, Debug)]
@@ -11,6 +17,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Folder of a compiled MeCab dictionary, for tokenizers of the Japanese BERT family; default: MODEL/dicdir
+    #[arg(long, global = true, env = "ANAUME_MECAB_DICTIONARY", hide_env_values = true, value_name = "DIR")]
+    pub mecab_dictionary: Option<PathBuf>,
 }
 
 const EXIT_CODES: &str = "\
@@ -46,6 +55,30 @@ pub enum Command {
     /// Turn texts into vectors
     #[command(after_help = "Example:\n  anaume embed --model model/ --input texts.txt --out vectors.npy")]
     Embed(fill_mask::EmbedArgs),
+    /// Fine-tune on a task of JGLUE, on JCoLA, or on data of your own, and evaluate
+    #[command(
+        after_help = "Examples:\n  anaume finetune jsts --model model/ --data data/ --out results/ --seeds 0,1,2\n  \
+        anaume finetune jcola --model model/ --data data/ --out results/ --grid jglue-official\n  \
+        anaume finetune classification --train train.csv --valid valid.csv --text text --label class --model model/ --out results/"
+    )]
+    Finetune(eval::jglue::FineTuneArgs),
+    /// Evaluate models: one protocol each, one result format
+    #[command(subcommand)]
+    Eval(eval::Command),
+    /// Compare models in one table: seeds, intervals, paired tests, baselines
+    #[command(after_help = "Examples:\n  anaume leaderboard results/\n  \
+        anaume leaderboard results/ other-results/ --format html --sort jsts --out leaderboard.html")]
+    Leaderboard(leaderboard::Args),
+    /// Join the results folders of several machines and name what is missing
+    #[command(after_help = "Example:\n  anaume merge shard-0/ shard-1/ --out results/")]
+    Merge(merge::Args),
+    /// Print the JSON Schema of a document that the program writes, or the names of all
+    #[command(after_help = "Example:\n  anaume schema results > results.schema.json")]
+    Schema {
+        /// Name of the document
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(DOCUMENTS.map(|(name, _)| name)))]
+        name: Option<String>,
+    },
     /// Measure this machine with a model
     #[command(
         after_help = "Examples:\n  anaume bench encoder\n  anaume bench step --model model/ --batch 8 --length 512"
@@ -73,6 +106,11 @@ impl Command {
             Self::Pretrain(args) => train::run(&args),
             Self::FillMask(args) => fill_mask::fill_mask(&args),
             Self::Embed(args) => fill_mask::embed(&args),
+            Self::Finetune(args) => eval::finetune(&args),
+            Self::Eval(command) => eval::run(&command),
+            Self::Leaderboard(args) => leaderboard::run(&args),
+            Self::Merge(args) => merge::run(&args),
+            Self::Schema { name } => schema::run(name.as_deref()),
             Self::Bench(args) => bench::run(&args),
             Self::Devices { json } => device::run(json),
             Self::Verify(args) => verify::run(&args),

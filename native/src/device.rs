@@ -1,6 +1,6 @@
 //! Where the computation runs: what the user names, what the machine has.
 
-use anaume_core::modernbert::Precision;
+use anaume_core::layers::Precision;
 use anyhow::{Context, bail};
 use burn::tensor::wgpu::{WgpuBackend, wgpu};
 use burn::tensor::{DType, Device, DeviceKind};

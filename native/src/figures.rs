@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use anaume_core::plot::{HEIGHT, LineChart, WIDTH};
+use anaume_core::plot::Figure;
 use anyhow::{Context, Result, anyhow};
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{self, FontResolver, fontdb};
@@ -32,13 +32,13 @@ pub struct FigurePaths {
 ///
 /// # Errors
 /// A figure that cannot be drawn, or a file that cannot be written, by its path.
-pub fn write_figure(dir: &Path, name: &str, chart: &LineChart) -> Result<FigurePaths> {
+pub fn write_figure(dir: &Path, name: &str, figure: &dyn Figure) -> Result<FigurePaths> {
     let at = |extension: &str| dir.join(format!("{name}.{extension}"));
     let paths = FigurePaths { svg: at("svg"), png: at("png"), csv: at("csv") };
-    let svg = chart.to_svg()?;
+    let svg = figure.to_svg()?;
     let png = render_png(&svg).with_context(|| format!("cannot render {}", paths.png.display()))?;
     fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
-    write_atomic(&paths.csv, chart.to_csv().as_bytes())?;
+    write_atomic(&paths.csv, figure.to_csv().as_bytes())?;
     write_atomic(&paths.svg, svg.as_bytes())?;
     write_atomic(&paths.png, &png)?;
     Ok(paths)
@@ -56,8 +56,8 @@ fn render_png(svg: &str) -> Result<Vec<u8>> {
     };
     let options = usvg::Options { fontdb: FONTS.clone(), font_resolver: only_font, ..usvg::Options::default() };
     let tree = usvg::Tree::from_str(svg, &options)?;
-    let mut pixels =
-        Pixmap::new(WIDTH * PNG_SCALE, HEIGHT * PNG_SCALE).ok_or_else(|| anyhow!("no memory for the image"))?;
+    let size = tree.size().to_int_size().scale_by(PNG_SCALE as f32).ok_or_else(|| anyhow!("the image is too large"))?;
+    let mut pixels = Pixmap::new(size.width(), size.height()).ok_or_else(|| anyhow!("no memory for the image"))?;
     let scale = PNG_SCALE as f32;
     resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixels.as_mut());
     Ok(pixels.encode_png()?)
@@ -65,7 +65,7 @@ fn render_png(svg: &str) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use anaume_core::plot::{Run, loss_chart};
+    use anaume_core::plot::{Figure, Run, loss_chart};
 
     use super::*;
 

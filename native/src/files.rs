@@ -11,10 +11,15 @@ use crate::exit::{Coded, Exit};
 
 /// Reads a whole file.
 pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(path).map_err(|cause| match cause.kind() {
+    fs::read(path).map_err(|cause| unreadable(path, cause))
+}
+
+/// The error of a file that cannot be read; a missing one is a matter of what was typed.
+pub fn unreadable(path: &Path, cause: std::io::Error) -> anyhow::Error {
+    match cause.kind() {
         std::io::ErrorKind::NotFound => Coded::error(Exit::Usage, format!("{} does not exist", path.display())),
         _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
-    })
+    }
 }
 
 /// Writes a file: into a temporary one beside it, synced to disk, renamed over what was there.

@@ -134,11 +134,11 @@ pub fn embed(args: &EmbedArgs) -> anyhow::Result<()> {
     }
     let bytes = match format {
         "jsonl" => json_lines(&texts, &vectors)?,
-        "npy" => npy(&vectors, engine.config.hidden_size),
-        _ => matrix_safetensors(&vectors, engine.config.hidden_size)?,
+        "npy" => npy(&vectors, engine.hidden_size()),
+        _ => matrix_safetensors(&vectors, engine.hidden_size())?,
     };
     write_atomic(&args.out, &bytes)?;
-    println!("{}: {} vectors of {}", args.out.display(), vectors.len(), engine.config.hidden_size);
+    println!("{}: {} vectors of {}", args.out.display(), vectors.len(), engine.hidden_size());
     Ok(())
 }
 

@@ -4,22 +4,27 @@
 mod say;
 
 mod bench;
+mod card;
 mod checkpoint;
 mod cli;
 mod data;
 mod device;
+mod eval;
 mod exit;
 mod figures;
 mod files;
 mod fill_mask;
 mod host;
+mod leaderboard;
 mod logs;
 mod memory;
+mod merge;
 mod model;
 mod plan;
 mod progress;
 mod quickstart;
 mod run_record;
+mod schema;
 mod signals;
 mod tokenizer;
 mod train;
@@ -39,7 +44,9 @@ fn main() -> ExitCode {
         // A tensor library that reports what it compiles is noise to whoever trains a model.
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,cubecl=error,wgpu=error,naga=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match cli::Cli::parse().command.run() {
+    let cli = cli::Cli::parse();
+    tokenizer::set_mecab_dictionary(cli.mecab_dictionary);
+    match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

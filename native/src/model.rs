@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anaume_core::config::{ModelConfig, preset_names};
-use anaume_core::infer::{Engine, ModelFiles, check_rows};
+use anaume_core::infer::{Engine, check_rows};
+use anaume_core::model::Config;
 use anaume_core::modernbert::MaskedLm;
 use anaume_core::weights::{
     HostTensor, RandomParameters, StoredType, WeightFile, parameters_hash, read_parameters, write_safetensors,
@@ -40,7 +41,7 @@ pub enum Command {
     /// Write a model folder with its weights in another type: half the size, for sharing
     #[command(after_help = "Example:\n  anaume model convert run/step-00100000 --dtype bf16 --out model-bf16/")]
     Convert {
-        /// Model folder: masked LM
+        /// Model folder: masked LM of ModernBERT
         dir: PathBuf,
         /// f32, f16 or bf16
         #[arg(long, value_parser = stored_type)]
@@ -51,6 +52,18 @@ pub enum Command {
         /// Replace an existing folder
         #[arg(long)]
         force: bool,
+    },
+    /// Write a model card for the Hugging Face Hub from the results of the model
+    #[command(after_help = "Example:\n  anaume model card model/ --results results/ --out model/README.md")]
+    Card {
+        /// Model folder
+        dir: PathBuf,
+        /// Results folders, searched for results.json; those of other models are left out
+        #[arg(long, required = true, num_args = 1..)]
+        results: Vec<PathBuf>,
+        /// File to write instead of stdout
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
     /// Show parameters by part, FLOPs per token and memory of a model folder
     #[command(after_help = "Example:\n  anaume model info model/")]
@@ -72,6 +85,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Convert { dir, dtype, out, force } => convert(&dir, dtype, &out, force),
+        Command::Card { dir, results, out } => crate::card::run(&dir, &results, out.as_deref()),
         Command::Info { dir, json } => info(&dir, json),
     }
 }
@@ -86,7 +100,7 @@ fn stored_type(name: &str) -> Result<StoredType, String> {
 }
 
 /// Files of a tokenizer that a model folder carries.
-const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+const TOKENIZER_FILES: [&str; 4] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
 
 /// The tokenizer files of a folder that exist, with their bytes.
 pub fn tokenizer_files(dir: &Path) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
@@ -94,7 +108,13 @@ pub fn tokenizer_files(dir: &Path) -> anyhow::Result<Vec<(&'static str, Vec<u8>)
     present.map(|name| Ok((*name, read(&dir.join(name))?))).collect()
 }
 
-/// Reads `config.json` of a model folder.
+/// Reads `config.json` of a model folder of either architecture.
+pub fn load_any_config(dir: &Path) -> anyhow::Result<Config> {
+    let path = dir.join("config.json");
+    Config::from_json(&read(&path)?).with_context(|| path.display().to_string())
+}
+
+/// Reads `config.json` of the folder of a ModernBERT, the architecture that is pretrained here.
 pub fn load_config(dir: &Path) -> anyhow::Result<ModelConfig> {
     let path = dir.join("config.json");
     ModelConfig::from_json(&read(&path)?).with_context(|| path.display().to_string())
@@ -115,18 +135,9 @@ pub fn load_masked_lm(dir: &Path, config: &ModelConfig, device: &Device) -> anyh
 
 /// Loads a masked language model with its tokenizer.
 pub fn load_engine(dir: &Path, device: &Device) -> anyhow::Result<Engine> {
-    let [config_json, weights, tokenizer_json] =
-        ["config.json", "model.safetensors", "tokenizer.json"].map(|name| read(&dir.join(name)));
-    let tokenizer_config = dir.join("tokenizer_config.json");
-    let tokenizer_config = if tokenizer_config.exists() { Some(read(&tokenizer_config)?) } else { None };
-    let (config_json, weights, tokenizer_json) = (config_json?, weights?, tokenizer_json?);
-    let files = ModelFiles {
-        config_json: &config_json,
-        weights: &weights,
-        tokenizer_json: &tokenizer_json,
-        tokenizer_config_json: tokenizer_config.as_deref(),
-    };
-    Engine::new(files, device).with_context(|| dir.display().to_string())
+    let [config_json, weights] = ["config.json", "model.safetensors"].map(|name| read(&dir.join(name)));
+    let (config_json, weights, tokenizer) = (config_json?, weights?, crate::tokenizer::load(dir)?);
+    Engine::with_tokenizer(&config_json, &weights, tokenizer, device).with_context(|| dir.display().to_string())
 }
 
 /// Makes a model folder; returns the hash of its parameters.
@@ -141,7 +152,7 @@ pub fn init(preset: &str, tokenizer_dir: &Path, seed: u64, out: &Path, force: bo
         sep_token_id: Some(special.sep),
         ..ModelConfig::preset(preset, tokenizer.num_ids())?
     };
-    check_rows(&config, &tokenizer)?;
+    check_rows(config.vocab_size, &tokenizer)?;
     let device = Device::flex();
     let mut source = RandomParameters::new(seed, config.initializer_cutoff_factor, &device);
     let mut model = MaskedLm::new(&mut source, &config, &device)?;
@@ -176,8 +187,8 @@ fn convert(dir: &Path, stored: StoredType, out: &Path, force: bool) -> anyhow::R
 }
 
 fn info(dir: &Path, as_json: bool) -> anyhow::Result<()> {
-    let config = load_config(dir)?;
-    let lengths = [512, 1024, 8192].map(|length: usize| length.min(config.max_position_embeddings));
+    let config = load_any_config(dir)?;
+    let lengths = [512, 1024, 8192].map(|length: usize| length.min(config.max_length()));
     let train_bytes = config.train_bytes(4096, 1229);
     let run_bytes = config.inference_bytes(4096);
     if as_json {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anaume_core::batch::{FrameIds, Layout};
 use anaume_core::config::ModelConfig;
+use anaume_core::layers::Precision;
 use anaume_core::masking::MaskingConfig;
-use anaume_core::modernbert::Precision;
 use anaume_core::optim::AdamWConfig;
 use anaume_core::schedule::Schedule;
 use anaume_core::tokenizer::Tokenizer;

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
-use anaume_core::tokenizer::{self, MaskConvention, PieceKind, Tokenizer, TokenizerFiles, char_offsets};
+use anaume_core::tokenizer::{
+    self, MaskConvention, Mecab, MecabFiles, PieceKind, Tokenizer, TokenizerFiles, char_offsets,
+};
 use anyhow::Context;
 use serde_json::{Value, json};
 
@@ -23,7 +26,7 @@ pub enum Command {
         after_help = "Example:\n  anaume tokenizer train corpus.txt more.jsonl.gz --vocab-size 24000 --out tokenizer"
     )]
     Train(TrainArgs),
-    /// Print the ids and pieces of texts, as tokenizer.json gives them elsewhere
+    /// Print the ids and pieces of texts, as transformers gives them
     #[command(after_help = "Example:\n  anaume tokenizer encode tokenizer '今日のご飯は[MASK]である。' --json")]
     Encode(EncodeArgs),
     /// Count pieces, name the special ids, measure a tokenizer on a text, check it against a model
@@ -112,13 +115,56 @@ pub fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// The tokenizer of a folder: `tokenizer.json`, and `tokenizer_config.json` where there is one.
+/// The MeCab dictionary that the command line or the environment names.
+static MECAB_DICTIONARY: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says where the MeCab dictionary is, before any tokenizer is loaded.
+pub fn set_mecab_dictionary(dir: Option<PathBuf>) {
+    if let Some(dir) = dir {
+        MECAB_DICTIONARY.get_or_init(|| dir);
+    }
+}
+
+/// The file of a tokenizer folder that lists the pieces: `tokenizer.json`, or in the Japanese BERT family `vocab.txt`.
+pub fn vocabulary(dir: &Path) -> PathBuf {
+    let [json, vocab] = ["tokenizer.json", "vocab.txt"].map(|name| dir.join(name));
+    if vocab.exists() && !json.exists() { vocab } else { json }
+}
+
+/// The tokenizer of a folder: `tokenizer.json`, and `tokenizer_config.json` where there is one; or `vocab.txt` with
+/// `tokenizer_config.json` and a MeCab dictionary.
 pub fn load(dir: &Path) -> anyhow::Result<Tokenizer> {
-    let path = dir.join("tokenizer.json");
-    let json = read(&path)?;
+    let path = vocabulary(dir);
+    let vocabulary = read(&path)?;
     let config_path = dir.join("tokenizer_config.json");
-    let config = config_path.exists().then(|| read(&config_path)).transpose()?;
-    Tokenizer::from_bytes(&json, config.as_deref()).with_context(|| format!("in {}", dir.display()))
+    let is_japanese_bert = path.ends_with("vocab.txt");
+    let config = (is_japanese_bert || config_path.exists()).then(|| read(&config_path)).transpose()?;
+    let tokenizer = match config.as_deref() {
+        Some(config) if is_japanese_bert => {
+            let wants_mecab = Tokenizer::wants_mecab(config).with_context(|| config_path.display().to_string())?;
+            let mecab = wants_mecab.then(|| load_mecab(dir)).transpose()?;
+            Tokenizer::bert_japanese(&vocabulary, config, mecab)
+        }
+        config => Tokenizer::from_bytes(&vocabulary, config),
+    };
+    tokenizer.with_context(|| format!("in {}", dir.display()))
+}
+
+/// The dictionary that was named, or the one in the folder of the tokenizer.
+fn load_mecab(tokenizer_dir: &Path) -> anyhow::Result<Arc<Mecab>> {
+    let beside = tokenizer_dir.join("dicdir");
+    let Some(dir) = MECAB_DICTIONARY.get().or_else(|| beside.is_dir().then_some(&beside)) else {
+        let message = format!(
+            "the tokenizer in {} needs a MeCab dictionary: install PyPI's unidic-lite and give its folder `dicdir` with \
+             --mecab-dictionary or ANAUME_MECAB_DICTIONARY, or put it there",
+            tokenizer_dir.display()
+        );
+        return Err(Coded::error(Exit::Usage, message));
+    };
+    let file = |name: &str| read(&dir.join(name));
+    let (sys_dic, unk_dic) = (file("sys.dic")?, file("unk.dic")?);
+    let files = MecabFiles { sys_dic, unk_dic, matrix_bin: file("matrix.bin")?, char_bin: file("char.bin")? };
+    Ok(Arc::new(Mecab::new(files).with_context(|| format!("in {}", dir.display()))?))
 }
 
 fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {

@@ -132,9 +132,9 @@ impl Session {
         let lock = lock(out)?;
         checkpoint::clear_leftovers(out)?;
         let tokenizer = crate::tokenizer::load(&args.model)?;
-        anaume_core::infer::check_rows(&config, &tokenizer)?;
+        anaume_core::infer::check_rows(config.vocab_size, &tokenizer)?;
         let loader_config = plan.recipe.loader_config(&tokenizer, &config);
-        let tokenizer_hash = blake3::hash(&read(&args.model.join("tokenizer.json"))?).to_hex().to_string();
+        let tokenizer_hash = blake3::hash(&read(&crate::tokenizer::vocabulary(&args.model))?).to_hex().to_string();
         let manifest = manifest(&plan, &config, dataset, &tokenizer_hash)?;
         let identity = identity(&manifest);
 

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anaume_core::batch::Sequences;
-use anaume_core::config::ModelConfig;
-use anaume_core::modernbert::{Inputs, MaskedLm, SequenceClassifier};
-use anaume_core::weights::{WeightFile, f32_values, read_back, read_safetensors};
+use anaume_core::heads::{FineTuned, HeadKind};
+use anaume_core::layers::Inputs;
+use anaume_core::model::MaskedLm;
+use anaume_core::weights::{f32_values, read_back, read_safetensors};
 use anyhow::{Context, bail, ensure};
 use burn::tensor::Device;
 use safetensors::{Dtype, SafeTensors};
@@ -14,7 +15,7 @@ use serde_json::json;
 use crate::device::Choice;
 use crate::exit::{Coded, Exit, WithExit};
 use crate::files::read;
-use crate::model::{load_config, load_masked_lm};
+use crate::model::load_any_config;
 
 /// Arguments of `anaume verify`.
 #[derive(clap::Args, Debug)]
@@ -175,28 +176,25 @@ fn integers(tensors: &SafeTensors<'_>, key: &str) -> anyhow::Result<Vec<i64>> {
 }
 
 fn compute(dir: &Path, reference: &Reference<'_>, device: &Device) -> anyhow::Result<(Vec<f32>, Compared)> {
-    let config = load_config(dir)?;
+    let config = load_any_config(dir)?;
+    let path = dir.join("model.safetensors");
+    let weights = read(&path)?;
     let sequences = reference.sequences()?;
-    if config.is_classifier() {
-        let path = dir.join("model.safetensors");
-        let bytes = read(&path)?;
-        let mut source = WeightFile::new(&bytes, device).with_context(|| path.display().to_string())?;
-        let model =
-            SequenceClassifier::new(&mut source, &config, device).with_context(|| path.display().to_string())?;
-        source.finish().with_context(|| path.display().to_string())?;
-        let logits = model.forward(&model.encoder.inputs(&sequences)?);
+    if config.head_kind().is_some_and(|kind| kind != HeadKind::Span) {
+        let model = FineTuned::load(&weights, &config, device).with_context(|| path.display().to_string())?;
+        let logits = model.sequence_logits(&model.encoder.inputs(&sequences)?);
         let kind = Compared { key: "logits", first_positions: 0, per_sequence: true };
         return Ok((pollster::block_on(read_back(logits))?, kind));
     }
-    let model = load_masked_lm(dir, &config, device)?;
+    let model = MaskedLm::load(&weights, &config, device).with_context(|| path.display().to_string())?;
     let inputs = model.encoder.inputs(&sequences)?;
-    masked_lm_output(&model, &inputs, &config, reference)
+    masked_lm_output(&model, &inputs, config.vocab_size(), reference)
 }
 
 fn masked_lm_output(
     model: &MaskedLm,
     inputs: &Inputs,
-    config: &ModelConfig,
+    vocab_size: usize,
     reference: &Reference<'_>,
 ) -> anyhow::Result<(Vec<f32>, Compared)> {
     if reference.has("last_hidden") {
@@ -211,8 +209,8 @@ fn masked_lm_output(
     let hidden_td = model.encoder.forward(inputs);
     let mut values = Vec::new();
     // In parts, so that a large vocabulary does not need all logits of a long text at once.
-    for chosen in reference.chosen(kind.first_positions).chunks((1 << 26) / config.vocab_size.max(1) + 1) {
-        values.extend(pollster::block_on(read_back(model.logits_at(hidden_td.clone(), chosen)))?);
+    for chosen in reference.chosen(kind.first_positions).chunks((1 << 26) / vocab_size + 1) {
+        values.extend(pollster::block_on(read_back(model.logits_at(hidden_td.clone(), chosen)?))?);
     }
     Ok((values, kind))
 }

@@ -1,5 +1,7 @@
 //! Shared helpers of the tests: goldens, comparators, devices, small models.
 
+pub mod fake;
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -73,8 +75,11 @@ impl Golden {
 
     /// The masked-LM batch that is stored as `ids`, `lengths`, `masked` and `labels`, each with this suffix.
     pub fn batch(&self, suffix: &str) -> Batch {
-        let sequences =
-            Sequences { ids: self.ids(&format!("ids{suffix}")), lengths: self.indices(&format!("lengths{suffix}")) };
+        let sequences = Sequences {
+            ids: self.ids(&format!("ids{suffix}")),
+            lengths: self.indices(&format!("lengths{suffix}")),
+            ..Sequences::default()
+        };
         batch(sequences, self.indices(&format!("masked{suffix}")), self.ids(&format!("labels{suffix}")))
     }
 }

@@ -21,10 +21,14 @@ struct Prompt {
     text: String,
 }
 
-/// The first prompt of each category.
+/// Characters that fit a button.
+const LONGEST_EXAMPLE: usize = 100;
+
+/// The first prompt of each category, long passages aside.
 fn examples() -> Vec<String> {
     let lines = include_str!("../../public/benchmark/fill_mask.jsonl").lines();
     let mut prompts: Vec<Prompt> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
+    prompts.retain(|prompt| prompt.text.chars().count() <= LONGEST_EXAMPLE);
     prompts.dedup_by(|next, kept| next.category == kept.category);
     prompts.into_iter().map(|prompt| prompt.text).collect()
 }

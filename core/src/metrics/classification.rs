@@ -1,6 +1,7 @@
 //! Metrics of classes, equal to scikit-learn's. Labels are indices; any may occur unless a number of labels is given.
 
-use super::{Metric, Undefined, check_pairs};
+use super::correlation::ranks;
+use super::{Metric, Undefined, check_finite, check_pairs};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Share of the examples that are labelled right.
@@ -91,4 +92,20 @@ fn count(counts: &BTreeMap<usize, u64>, label: &usize) -> u64 {
 
 fn dot(first: &BTreeMap<usize, u64>, second: &BTreeMap<usize, u64>) -> i128 {
     first.iter().map(|(label, number)| i128::from(*number) * i128::from(count(second, label))).sum()
+}
+
+/// Area under the ROC curve of a score that is to be higher for positives: the probability that a positive scores above a
+/// negative, ties counted half (Mann and Whitney 1947).
+///
+/// # Errors
+/// [`Undefined`] if there is no positive or no negative, or a score is not finite.
+pub fn auroc(positive: &[f64], negative: &[f64]) -> Metric {
+    check_finite("positive scores", positive)?;
+    check_finite("negative scores", negative)?;
+    if positive.is_empty() || negative.is_empty() {
+        return Err(Undefined::Empty);
+    }
+    let n = positive.len() as f64;
+    let rank_sum: f64 = ranks(&[positive, negative].concat())[..positive.len()].iter().sum();
+    Ok((rank_sum - n * (n + 1.0) / 2.0) / (n * negative.len() as f64))
 }

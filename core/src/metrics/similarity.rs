@@ -3,7 +3,7 @@
 //!
 //! Embeddings are row-major matrices of f32 or f64 with rows of `width`; everything is computed in f64.
 
-use super::{Metric, Undefined, check_count, check_finite, check_pairs, statistics};
+use super::{Metric, Undefined, check_count, check_finite, check_pairs, representable, statistics};
 
 /// Rows compared with as many others at a time: two blocks of 768 dimensions stay in a core's cache.
 const BLOCK_ROWS: usize = 32;
@@ -29,22 +29,58 @@ pub fn squared_distances<T: Copy + Into<f64>>(first: &[T], second: &[T], width: 
 }
 
 /// Logarithm of the mean of exp(-2 d²) over all pairs of two different rows, each of length 1, with d their distance.
-/// Lower is more uniform. Takes time in the square of the rows and memory for one f64 copy of them.
+/// Lower is more uniform.
+///
+/// # Errors
+/// As for [`potentials`].
+pub fn uniformity<T: Copy + Into<f64>>(embeddings: &[T], width: usize) -> Metric {
+    Ok(statistics::mean(&potentials(embeddings, width)?)?.ln())
+}
+
+/// The mean of exp(-2 d²) between each row, of length 1, and all others, with d their distance: the logarithm of their
+/// mean is the uniformity. Takes time in the square of the rows and memory for one f64 copy of them.
 ///
 /// # Errors
 /// [`Undefined`] if there are fewer than two rows, or a row is not finite or not of length 1.
-pub fn uniformity<T: Copy + Into<f64>>(embeddings: &[T], width: usize) -> Metric {
+pub fn potentials<T: Copy + Into<f64>>(embeddings: &[T], width: usize) -> Result<Vec<f64>, Undefined> {
     let values = unit_rows(embeddings, width)?;
     let rows: Vec<&[f64]> = values.chunks_exact(width).collect();
     check_count("embeddings", 2, rows.len())?;
-    let blocks: Vec<&[&[f64]]> = rows.chunks(BLOCK_ROWS).collect();
-    let mut sum = 0.0;
-    for (index, block) in blocks.iter().enumerate() {
-        sum += potential_within(block);
-        sum += blocks[index + 1..].iter().map(|other| potential_between(block, other)).sum::<f64>();
+    let mut sums = vec![0.0; rows.len()];
+    for first in (0..rows.len()).step_by(BLOCK_ROWS) {
+        for second in (first..rows.len()).step_by(BLOCK_ROWS) {
+            add_potentials(&rows, first, second, &mut sums);
+        }
     }
-    let num_pairs = rows.len() as f64 * (rows.len() - 1) as f64 / 2.0;
-    Ok((sum / num_pairs).ln())
+    Ok(sums.into_iter().map(|sum| sum / (rows.len() - 1) as f64).collect())
+}
+
+/// Adds the potentials between the blocks of rows that start at two places, each pair of rows once to both of its sums.
+fn add_potentials(rows: &[&[f64]], first: usize, second: usize, sums: &mut [f64]) {
+    let block = |start: usize| start..(start + BLOCK_ROWS).min(rows.len());
+    for i in block(first) {
+        for j in block(second).skip_while(|j| *j <= i) {
+            let potential = (-2.0 * squared_distance(rows[i], rows[j])).exp();
+            sums[i] += potential;
+            sums[j] += potential;
+        }
+    }
+}
+
+/// Standard error of the uniformity over the choice of texts, from the [`potentials`] of their rows: the jackknife for a
+/// mean over pairs (Arvesen 1969), each row left out in turn.
+///
+/// # Errors
+/// [`Undefined`] if there are fewer than three rows, a potential is not finite, or all are 0.
+pub fn uniformity_error(potentials: &[f64]) -> Metric {
+    check_finite("potentials", potentials)?;
+    check_count("embeddings", 3, potentials.len())?;
+    let n = potentials.len() as f64;
+    let total: f64 = potentials.iter().sum();
+    // A row leaves with its pairs on both sides; of the mean over pairs a factor n - 1 cancels out.
+    let without = |potential: &f64| ((total - 2.0 * potential) / (n - 2.0)).ln();
+    let values: Vec<f64> = potentials.iter().map(without).collect();
+    representable(statistics::standard_deviation(&values)? * (n - 1.0) / n.sqrt())
 }
 
 /// Cosine of the angle between two vectors of any length but 0.
@@ -116,15 +152,6 @@ fn unit_rows<T: Copy + Into<f64>>(values: &[T], width: usize) -> Result<Vec<f64>
         Some(row) => Err(Undefined::NotNormalised { row }),
         None => Ok(values),
     }
-}
-
-fn potential_within(rows: &[&[f64]]) -> f64 {
-    rows.iter().enumerate().map(|(index, row)| potential_between(&[row], &rows[index + 1..])).sum()
-}
-
-fn potential_between(first: &[&[f64]], second: &[&[f64]]) -> f64 {
-    let of_row = |a: &&[f64]| second.iter().map(|b| (-2.0 * squared_distance(a, b)).exp()).sum::<f64>();
-    first.iter().map(of_row).sum()
 }
 
 /// Eight sums side by side, so that the compiler can use vector instructions.

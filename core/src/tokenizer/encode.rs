@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tokenizers::{Model, NormalizedString, Normalizer, OffsetType, PreTokenizedString, PreTokenizer};
 
-use super::{PieceKind, Tokenizer, failed};
+use super::{JsonPipeline, PieceKind, Pipeline, Tokenizer, failed};
 use crate::error::Result;
 
 /// How the text after a mask is cut.
@@ -15,6 +15,7 @@ pub enum MaskConvention {
     Hf,
     /// The mask stands between tokens of one running text, as in pretraining: the text after it is cut as in the middle
     /// of a sentence, and a text that begins with a mask gets no `▁`. Spellings of other special tokens are ordinary text.
+    /// MeCab has no middle of a sentence: under either convention it analyses the text between two masks on its own.
     #[default]
     Clean,
 }
@@ -54,19 +55,13 @@ impl Tokenizer {
 
     /// Ids of an input: CLS, the text, SEP. Masks are written `[MASK]`, `{mask_str}` or as the tokenizer's own token.
     pub fn encode(&self, text: &str, convention: MaskConvention) -> Result<Encoding> {
-        match convention {
-            MaskConvention::Hf => self.encode_elsewhere(&[text]),
-            MaskConvention::Clean => self.encode_parts(&[text]),
-        }
+        self.encode_texts(&[text], convention)
     }
 
     /// Ids of two texts: CLS, the first, SEP, the second, SEP. Offsets are within the text that a token comes from; the
     /// first SEP ends the first text.
     pub fn encode_pair(&self, first: &str, second: &str, convention: MaskConvention) -> Result<Encoding> {
-        match convention {
-            MaskConvention::Hf => self.encode_elsewhere(&[first, second]),
-            MaskConvention::Clean => self.encode_parts(&[first, second]),
-        }
+        self.encode_texts(&[first, second], convention)
     }
 
     /// The text with every spelling of the mask replaced by the tokenizer's own.
@@ -80,16 +75,25 @@ impl Tokenizer {
         normal + &text[end..]
     }
 
-    fn encode_parts(&self, texts: &[&str]) -> Result<Encoding> {
+    fn encode_texts(&self, texts: &[&str], convention: MaskConvention) -> Result<Encoding> {
+        match (convention, &self.pipeline) {
+            (MaskConvention::Hf, Pipeline::Json(json)) => self.encode_elsewhere(&json.inner, texts),
+            _ => self.encode_parts(texts, convention),
+        }
+    }
+
+    fn encode_parts(&self, texts: &[&str], convention: MaskConvention) -> Result<Encoding> {
         let mut whole = Encoding::default();
         whole.push(self.special.cls, (0, 0));
         for text in texts {
             let mut end = 0;
-            for mask in self.mask_ranges(text) {
-                self.encode_segment(text, end..mask.start, &mut whole)?;
-                whole.mask_positions.push(whole.ids.len());
-                whole.push(self.special.mask, (mask.start, mask.end));
-                end = mask.end;
+            for (id, found) in self.found_tokens(text, convention) {
+                self.encode_segment(text, end..found.start, &mut whole)?;
+                if id == self.special.mask {
+                    whole.mask_positions.push(whole.ids.len());
+                }
+                whole.push(id, (found.start, found.end));
+                end = found.end;
             }
             self.encode_segment(text, end..text.len(), &mut whole)?;
             whole.push(self.special.sep, (0, 0));
@@ -97,11 +101,11 @@ impl Tokenizer {
         Ok(whole)
     }
 
-    fn encode_elsewhere(&self, texts: &[&str]) -> Result<Encoding> {
+    fn encode_elsewhere(&self, inner: &tokenizers::Tokenizer, texts: &[&str]) -> Result<Encoding> {
         let normal: Vec<_> = texts.iter().map(|text| self.normalise_masks(text)).collect();
         let encoded = match &normal[..] {
-            [first, second] => self.inner.encode((first.as_str(), second.as_str()), true),
-            _ => self.inner.encode(normal.concat(), true),
+            [first, second] => inner.encode((first.as_str(), second.as_str()), true),
+            _ => inner.encode(normal.concat(), true),
         };
         let encoded = encoded.map_err(|cause| failed(cause.as_ref()))?;
         let maps: Vec<_> =
@@ -147,13 +151,37 @@ impl Tokenizer {
 
     /// Runs the pipeline without looking for special tokens. Ranges are in bytes of `text`.
     fn cut(&self, text: &str, continues: bool) -> Result<Vec<(u32, (usize, usize))>> {
-        if text.is_empty() {
-            return Ok(Vec::new());
+        match &self.pipeline {
+            _ if text.is_empty() => Ok(Vec::new()),
+            Pipeline::Json(json) => json.cut(text, continues).map_err(|cause| failed(cause.as_ref())),
+            Pipeline::Japanese(japanese) => japanese.cut(text),
         }
-        self.run_pipeline(text, continues).map_err(|cause| failed(cause.as_ref()))
     }
 
-    fn run_pipeline(&self, text: &str, continues: bool) -> tokenizers::Result<Vec<(u32, (usize, usize))>> {
+    /// Where masks are written in a text, in order.
+    fn mask_ranges(&self, text: &str) -> Vec<Range<usize>> {
+        self.found_tokens(text, MaskConvention::Clean).into_iter().map(|(_, range)| range).collect()
+    }
+
+    /// The tokens that are found in a text before it is cut, in order: masks, and for Hugging Face's convention without a
+    /// `tokenizer.json` whatever the settings name. Of those that overlap the first is found, the longest of one place.
+    fn found_tokens(&self, text: &str, convention: MaskConvention) -> Vec<(u32, Range<usize>)> {
+        let masks = ["[MASK]", "{mask_str}", self.mask_token.as_str()].map(|spelling| (spelling, self.special.mask));
+        let added = match (&self.pipeline, convention) {
+            (Pipeline::Japanese(japanese), MaskConvention::Hf) => japanese.added.as_slice(),
+            _ => &[],
+        };
+        let added = added.iter().map(|(spelling, id, _)| (spelling.as_str(), *id)).filter(|(text, _)| !text.is_empty());
+        let places = |(spelling, id)| text.match_indices(spelling).map(move |(at, found)| (id, at..at + found.len()));
+        let mut found: Vec<_> = masks.into_iter().chain(added).flat_map(places).collect();
+        found.sort_by_key(|(_, range)| (range.start, std::cmp::Reverse(range.end)));
+        found.dedup_by(|next, kept| next.1.start < kept.1.end);
+        found
+    }
+}
+
+impl JsonPipeline {
+    fn cut(&self, text: &str, continues: bool) -> tokenizers::Result<Vec<(u32, (usize, usize))>> {
         let (normalizer, pre_tokenizer) = if continues {
             (self.continuation.normalizer.as_ref(), self.continuation.pre_tokenizer.as_ref())
         } else {
@@ -166,16 +194,6 @@ impl Tokenizer {
         words.tokenize(|word| self.inner.get_model().tokenize(word.get()))?;
         let encoded = words.into_encoding(None, 0, OffsetType::Byte)?;
         Ok(encoded.get_ids().iter().copied().zip(encoded.get_offsets().iter().copied()).collect())
-    }
-
-    /// Where masks are written in a text, in order.
-    fn mask_ranges(&self, text: &str) -> Vec<Range<usize>> {
-        let spellings = ["[MASK]", "{mask_str}", self.mask_token.as_str()];
-        let found = spellings.iter().flat_map(|spelling| text.match_indices(spelling));
-        let mut ranges: Vec<_> = found.map(|(start, spelled)| start..start + spelled.len()).collect();
-        ranges.sort_by_key(|range| range.start);
-        ranges.dedup_by(|next, kept| next.start < kept.end);
-        ranges
     }
 }
 

@@ -1,12 +1,14 @@
 //! Text to token ids and back, in the form that BERT-style models need; where the tokenizer files come from; training.
 //!
-//! The pipeline itself is Hugging Face's `tokenizers`, so that the ids are those of every other program. What is added
-//! here is what masked-language modelling needs and that pipeline does not give:
+//! The pipeline itself is Hugging Face's `tokenizers`, or for the Japanese BERT family MeCab and WordPiece
+//! ([`Tokenizer::bert_japanese`]), so that the ids are those of every other program. What is added here is what masked-language modelling needs and that pipeline does not give:
 //! - ordinary text never becomes a special token ([`Tokenizer::encode_body`]);
 //! - the text after a mask is cut as in the middle of a sentence ([`MaskConvention::Clean`]).
 
 mod adapt;
+mod bert_japanese;
 mod encode;
+mod mecab;
 mod names;
 mod sentencepiece;
 mod train;
@@ -14,9 +16,13 @@ mod unigram;
 
 pub use adapt::{PREFIX_PATTERN, TokenizerFiles, from_sentencepiece, from_tokenizer_json, prepare};
 pub use encode::{Encoding, MaskConvention, char_offsets};
+pub use mecab::{Mecab, MecabFiles};
 pub use names::Role;
 pub use train::{SPECIAL_TOKENS, train};
 
+use std::sync::Arc;
+
+use bert_japanese::BertJapanese;
 use serde_json::Value;
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
 
@@ -52,11 +58,23 @@ pub enum PieceKind {
 
 /// A tokenizer, ready for use from several threads.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
-    continuation: Continuation,
+    pipeline: Pipeline,
     kinds: Vec<PieceKind>,
     special: SpecialIds,
     mask_token: String,
+}
+
+/// From text to ids.
+enum Pipeline {
+    /// What `tokenizer.json` describes.
+    Json(Box<JsonPipeline>),
+    /// MeCab or white space, then WordPiece or characters.
+    Japanese(Box<BertJapanese>),
+}
+
+struct JsonPipeline {
+    inner: tokenizers::Tokenizer,
+    continuation: Continuation,
 }
 
 /// The first steps of the pipeline without the one that puts a `▁` before a text.
@@ -74,9 +92,26 @@ impl Tokenizer {
         let mut inner = adapt::load(&json)?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|cause| failed(cause.as_ref()))?;
-        let (special, mask_token) = find_special(&inner, &config)?;
+        let (special, mask_token) = find_special(|name| inner.token_to_id(name), &config)?;
         let kinds = piece_kinds(&inner, special);
-        Ok(Self { continuation: Continuation::new(&json)?, inner, kinds, special, mask_token })
+        let pipeline = JsonPipeline { continuation: Continuation::new(&json)?, inner };
+        Ok(Self { pipeline: Pipeline::Json(Box::new(pipeline)), kinds, special, mask_token })
+    }
+
+    /// Reads the `vocab.txt` and `tokenizer_config.json` of a BertJapaneseTokenizer, which gives the ids that transformers
+    /// gives; [`Self::wants_mecab`] says whether a dictionary is needed. Settings that are not known are errors: words by
+    /// Sudachi or Juman++, pieces by SentencePiece.
+    pub fn bert_japanese(vocab_txt: &[u8], tokenizer_config_json: &[u8], mecab: Option<Arc<Mecab>>) -> Result<Self> {
+        let config = bert_japanese::read_config(tokenizer_config_json)?;
+        let pipeline = BertJapanese::new(vocab_txt, &config, mecab)?;
+        let (special, mask_token) = find_special(|name| pipeline.id_of(name), &config)?;
+        let kinds = pipeline.kinds(&special.all());
+        Ok(Self { pipeline: Pipeline::Japanese(Box::new(pipeline)), kinds, special, mask_token })
+    }
+
+    /// Whether a `tokenizer_config.json` asks for words by MeCab.
+    pub fn wants_mecab(tokenizer_config_json: &[u8]) -> Result<bool> {
+        bert_japanese::read_config(tokenizer_config_json).map(|config| bert_japanese::wants_mecab(&config))
     }
 
     /// Ids of the special tokens.
@@ -99,19 +134,36 @@ impl Tokenizer {
         self.kind(id) == PieceKind::Special
     }
 
-    /// The piece as the vocabulary spells it (`▁` for a space, `<0xE3>` for a byte).
+    /// The piece as the vocabulary spells it (`▁` for a space, `<0xE3>` for a byte, `##` where a word goes on).
     pub fn piece(&self, id: u32) -> Option<String> {
-        self.inner.id_to_token(id)
+        match &self.pipeline {
+            Pipeline::Json(json) => json.inner.id_to_token(id),
+            Pipeline::Japanese(japanese) => japanese.piece(id).map(str::to_owned),
+        }
     }
 
-    /// One token as shown to a reader: `▁` as a space, a byte as `<0xE3>`, a special token by its name.
+    /// One token as shown to a reader: `▁` as a space, a byte as `<0xE3>`, no `##`, a special token by its name.
     pub fn surface(&self, id: u32) -> Option<String> {
-        Some(self.piece(id)?.replace('▁', " "))
+        let piece = self.piece(id)?;
+        Some(match &self.pipeline {
+            Pipeline::Json(_) => piece.replace('▁', " "),
+            Pipeline::Japanese(_) => piece.strip_prefix("##").unwrap_or(&piece).to_owned(),
+        })
     }
 
-    /// The text of ids, special tokens left out.
+    /// The text of ids, special tokens left out. WordPiece forgets where spaces were: there its words are parted by one
+    /// each, as in transformers.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, true).map_err(|cause| failed(cause.as_ref()))
+        match &self.pipeline {
+            Pipeline::Json(json) => json.inner.decode(ids, true).map_err(|cause| failed(cause.as_ref())),
+            Pipeline::Japanese(japanese) => Ok(japanese.decode(ids.iter().copied().filter(|id| !self.is_special(*id)))),
+        }
+    }
+}
+
+impl SpecialIds {
+    fn all(self) -> [u32; 5] {
+        [self.unk, self.cls, self.sep, self.pad, self.mask]
     }
 }
 
@@ -145,10 +197,10 @@ fn without_prefix(step: &Value) -> Option<Value> {
     Some(kept)
 }
 
-fn find_special(inner: &tokenizers::Tokenizer, config: &Value) -> Result<(SpecialIds, String)> {
+fn find_special(id_of: impl Fn(&str) -> Option<u32>, config: &Value) -> Result<(SpecialIds, String)> {
     let find = |role: Role| {
         let names = role.name_in(config).into_iter().chain(role.names().iter().copied());
-        let found = names.filter_map(|name| Some((inner.token_to_id(name)?, name))).next();
+        let found = names.filter_map(|name| Some((id_of(name)?, name))).next();
         found.ok_or_else(|| Error::Tokenizer {
             message: format!("it has no {}; name it in tokenizer_config.json", role.key()),
         })
@@ -169,7 +221,7 @@ fn piece_kinds(inner: &tokenizers::Tokenizer, special: SpecialIds) -> Vec<PieceK
     }
     let added = inner.get_added_tokens_decoder();
     let marked = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id);
-    for id in marked.chain([special.unk, special.cls, special.sep, special.pad, special.mask]) {
+    for id in marked.chain(special.all()) {
         kinds[id as usize] = PieceKind::Special;
     }
     kinds

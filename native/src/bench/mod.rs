@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anaume_core::batch::{Batch, Sequences};
 use anaume_core::config::{ModelConfig, preset_names};
-use anaume_core::modernbert::{MaskedLm, Precision};
+use anaume_core::layers::Precision;
+use anaume_core::modernbert::MaskedLm;
 use anaume_core::optim::{AdamW, AdamWConfig};
 use anaume_core::train_step::Trainer;
 use anaume_core::weights::{RandomParameters, read_back};

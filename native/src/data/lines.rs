@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const BUFFER_BYTES: usize = 1 << 18;
-const UTF8_BOM: &[u8] = b"\xEF\xBB\xBF";
+pub(crate) const UTF8_BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// A buffered reader that knows how many bytes were taken from it.
 struct Counted<R> {
@@ -44,8 +44,8 @@ impl<R: BufRead> BufRead for Counted<R> {
 }
 
 /// A file's bytes, decompressed.
-pub(super) struct Stream {
-    pub(super) reader: Box<dyn BufRead + Send>,
+pub(crate) struct Stream {
+    pub(crate) reader: Box<dyn BufRead + Send>,
     pub(super) source: Arc<Path>,
     compression: Compression,
     /// Stored bytes taken so far.
@@ -54,7 +54,7 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Opens a file, or standard input for `-`. Stored bytes are added to `bytes_read` as they are taken.
-    pub(super) fn open(path: &Path, compression: Compression, bytes_read: &Arc<AtomicU64>) -> Result<Self> {
+    pub(crate) fn open(path: &Path, compression: Compression, bytes_read: &Arc<AtomicU64>) -> Result<Self> {
         let (raw, source, compression): (Box<dyn BufRead + Send>, &Path, Compression) = if is_stdin(path) {
             let mut stdin = BufReader::with_capacity(BUFFER_BYTES, io::stdin());
             let compression = compression_of(stdin.fill_buf().context("cannot read <stdin>")?)?;
@@ -79,7 +79,7 @@ impl Stream {
     }
 
     /// The error of a failed read, with the place in the stored file where it happened.
-    pub(super) fn fault(&self, error: io::Error, line: u64) -> anyhow::Error {
+    pub(crate) fn fault(&self, error: io::Error, line: u64) -> anyhow::Error {
         let (source, byte) = (self.source.display(), self.taken.load(Ordering::Relaxed));
         let (format, cause) = match (self.compression, error.kind()) {
             (Compression::None, _) => {

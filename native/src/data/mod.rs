@@ -1,9 +1,9 @@
 //! Data: reading documents, preparing datasets, and batches for training.
 
 pub mod dataset;
-mod lines;
+pub(crate) mod lines;
 pub mod loader;
-mod order;
+pub mod order;
 mod parquet_rows;
 pub mod prepare;
 pub mod read;

@@ -215,10 +215,22 @@ pub(super) enum Format {
 
 /// How a file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
+}
+
+/// The file's name in lower case without a compression's ending, and that compression.
+pub(crate) fn stem_and_compression(path: &Path) -> (String, Compression) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    if let Some(stem) = name.strip_suffix(".gz") {
+        (stem.to_owned(), Compression::Gzip)
+    } else if let Some(stem) = name.strip_suffix(".zst") {
+        (stem.to_owned(), Compression::Zstd)
+    } else {
+        (name, Compression::None)
+    }
 }
 
 /// Format and compression by the file's name.
@@ -227,14 +239,7 @@ fn kind_of(path: &Path) -> Result<(Format, Compression)> {
         // What it really is shows when it is opened.
         return Ok((Format::JsonLines, Compression::None));
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let (stem, compression) = if let Some(stem) = name.strip_suffix(".gz") {
-        (stem, Compression::Gzip)
-    } else if let Some(stem) = name.strip_suffix(".zst") {
-        (stem, Compression::Zstd)
-    } else {
-        (name.as_str(), Compression::None)
-    };
+    let (stem, compression) = stem_and_compression(path);
     let format = match stem.rsplit_once('.').map(|(_, extension)| extension) {
         Some("jsonl" | "json" | "ndjson") => Format::JsonLines,
         Some("txt") => Format::Text,

@@ -155,6 +155,13 @@ def unit(rng, rows, width):
     return numpy.round(rows / numpy.linalg.norm(rows, axis=1, keepdims=True), 6)
 
 
+def jackknife(rows):
+    """Standard error of the uniformity, each row really left out; None where too few rows stay."""
+    uniformity = lambda rows: numpy.log(numpy.exp(-2 * scipy.spatial.distance.pdist(rows, "sqeuclidean")).mean())
+    without = [uniformity(numpy.delete(rows, row, axis=0)) for row in range(len(rows))] if len(rows) > 2 else []
+    return float(numpy.std(without) * (len(rows) - 1) ** 0.5) if without else None
+
+
 def similarity():
     rng = numpy.random.default_rng(5)
     for rows, width in [(2, 1), (2, 3), (7, 8), (33, 5), (40, 19)]:
@@ -168,6 +175,8 @@ def similarity():
             "first": first.ravel().tolist(), "second": second.ravel().tolist(), "width": width,
             "alignment": float(squared.mean()),
             "uniformity": float(numpy.log(numpy.exp(-2 * scipy.spatial.distance.pdist(first, "sqeuclidean")).mean())),
+            "uniformity_error": jackknife(first),
+            "auroc": float(sklearn.metrics.roc_auc_score([1] * len(values) + [0] * first.size, [*values, *first.ravel()])),
             "cosine": float(1 - scipy.spatial.distance.cosine(first[0], second[0])),
             "range": [float(low), float(high)], "values": values.tolist(), "histogram": bins(values).tolist(),
             "overlap": float(numpy.minimum(bins(values) / len(values), bins(squared) / len(squared)).sum()),

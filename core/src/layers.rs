@@ -1,0 +1,294 @@
+//! What the models are made of: named parameters, linear layers, norms, packed inputs, the head over the vocabulary.
+//!
+//! Legend of the shape suffixes: `t` tokens of all sequences, `d` hidden size, `m` chosen tokens, `s` sequences,
+//! `v` vocabulary.
+
+use anaume_shaders::{geglu, layer_norm};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Sequences;
+use crate::config::Pooling;
+use crate::error::{Error, Result};
+
+/// How a parameter starts where no file gives it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Normal with mean 0 and this standard deviation; the source may cut its tails.
+    Normal(f64),
+    /// All ones (norm weights).
+    Ones,
+    /// All zeros (biases).
+    Zeros,
+}
+
+/// Where the parameters of a new model come from: a file or a random generator.
+pub trait ParameterSource {
+    /// The parameter of this name and shape.
+    fn parameter<const D: usize>(&mut self, name: &str, shape: [usize; D], init: Init) -> Result<Tensor<D>>;
+}
+
+/// Something done to every parameter in a fixed order: saving, gradients, optimizer steps.
+pub trait ParameterVisitor {
+    /// Sees, and may replace, one parameter.
+    fn visit<const D: usize>(&mut self, name: &str, parameter: &mut Tensor<D>) -> Result<()>;
+}
+
+/// A model whose parameters can be visited.
+pub trait Parameters {
+    /// Visits each parameter once, in the order of the computation.
+    fn visit(&mut self, visitor: &mut impl ParameterVisitor) -> Result<()>;
+}
+
+/// What the large matrix products take as inputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// f32.
+    #[default]
+    F32,
+    /// f16, summed and returned as the device does it, then f32 again.
+    F16,
+}
+
+/// A parameter under the name that it has in Hugging Face's checkpoints.
+#[derive(Clone, Debug)]
+pub struct Parameter<const D: usize> {
+    name: String,
+    value: Tensor<D>,
+}
+
+impl<const D: usize> Parameter<D> {
+    /// Takes the parameter from `source`.
+    pub fn new(
+        source: &mut impl ParameterSource,
+        name: impl Into<String>,
+        shape: [usize; D],
+        init: Init,
+    ) -> Result<Self> {
+        let name = name.into();
+        let value = source.parameter(&name, shape, init)?;
+        Ok(Self { name, value })
+    }
+
+    /// The tensor.
+    pub fn value(&self) -> Tensor<D> {
+        self.value.clone()
+    }
+
+    /// Shows it to `visitor`.
+    pub fn visit(&mut self, visitor: &mut impl ParameterVisitor) -> Result<()> {
+        visitor.visit(&self.name, &mut self.value)
+    }
+}
+
+/// A bias of `width` zeros where there is to be one.
+fn bias(source: &mut impl ParameterSource, name: &str, width: usize, present: bool) -> Result<Option<Parameter<1>>> {
+    present.then(|| Parameter::new(source, name, [width], Init::Zeros)).transpose()
+}
+
+fn add_bias(y: Tensor<2>, bias: &Option<Parameter<1>>) -> Tensor<2> {
+    match bias {
+        Some(bias) => y + bias.value().unsqueeze(),
+        None => y,
+    }
+}
+
+/// `x W^T + b`.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    weight: Parameter<2>,
+    bias: Option<Parameter<1>>,
+}
+
+impl Linear {
+    /// `NAME.weight`, normal with the standard deviation `std`, and perhaps `NAME.bias`.
+    pub fn new(
+        source: &mut impl ParameterSource,
+        name: &str,
+        [out, input]: [usize; 2],
+        with_bias: bool,
+        std: f64,
+    ) -> Result<Self> {
+        let weight = Parameter::new(source, format!("{name}.weight"), [out, input], Init::Normal(std))?;
+        Ok(Self { weight, bias: bias(source, &format!("{name}.bias"), out, with_bias)? })
+    }
+
+    /// `[t, input]` to `[t, out]`.
+    pub fn forward(&self, x: Tensor<2>, precision: Precision) -> Tensor<2> {
+        add_bias(matmul(x, self.weight.value().transpose(), precision), &self.bias)
+    }
+
+    /// Shows weight and bias to `visitor`.
+    pub fn visit(&mut self, visitor: &mut impl ParameterVisitor) -> Result<()> {
+        self.weight.visit(visitor)?;
+        self.bias.iter_mut().try_for_each(|bias| bias.visit(visitor))
+    }
+}
+
+fn matmul(a: Tensor<2>, b: Tensor<2>, precision: Precision) -> Tensor<2> {
+    match precision {
+        Precision::F32 => a.matmul(b),
+        Precision::F16 => a.cast(DType::F16).matmul(b.cast(DType::F16)).cast(DType::F32),
+    }
+}
+
+/// LayerNorm over the last axis.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    weight: Parameter<1>,
+    bias: Option<Parameter<1>>,
+    epsilon: f64,
+}
+
+impl Norm {
+    /// `NAME.weight`, ones, and perhaps `NAME.bias`.
+    pub fn new(
+        source: &mut impl ParameterSource,
+        name: &str,
+        width: usize,
+        with_bias: bool,
+        epsilon: f64,
+    ) -> Result<Self> {
+        let weight = Parameter::new(source, format!("{name}.weight"), [width], Init::Ones)?;
+        Ok(Self { weight, bias: bias(source, &format!("{name}.bias"), width, with_bias)?, epsilon })
+    }
+
+    /// `[t, d]` to `[t, d]`.
+    pub fn forward(&self, x_td: Tensor<2>) -> Tensor<2> {
+        add_bias(layer_norm::layer_norm(x_td, self.weight.value(), self.epsilon), &self.bias)
+    }
+
+    /// Shows weight and bias to `visitor`.
+    pub fn visit(&mut self, visitor: &mut impl ParameterVisitor) -> Result<()> {
+        self.weight.visit(visitor)?;
+        self.bias.iter_mut().try_for_each(|bias| bias.visit(visitor))
+    }
+}
+
+/// Dense, GELU, norm: before the vocabulary, and before ModernBERT's classes.
+#[derive(Clone, Debug)]
+pub struct PredictionHead {
+    /// The linear layer, `[d, d]`.
+    pub dense: Linear,
+    /// The norm.
+    pub norm: Norm,
+}
+
+impl PredictionHead {
+    /// `[m, d]` to `[m, d]`.
+    pub fn forward(&self, x_md: Tensor<2>, precision: Precision) -> Tensor<2> {
+        self.norm.forward(geglu::gelu(self.dense.forward(x_md, precision)))
+    }
+
+    /// Shows its parameters to `visitor`.
+    pub fn visit(&mut self, visitor: &mut impl ParameterVisitor) -> Result<()> {
+        self.dense.visit(visitor)?;
+        self.norm.visit(visitor)
+    }
+}
+
+/// From hidden states to logits over the vocabulary.
+#[derive(Clone, Debug)]
+pub struct LmHead {
+    /// What comes before the decoder.
+    pub head: PredictionHead,
+    /// `[v, d]`; `None` where the decoder's weight is the embedding.
+    pub decoder_weight: Option<Parameter<2>>,
+    /// `[v]`.
+    pub decoder_bias: Option<Parameter<1>>,
+}
+
+impl LmHead {
+    /// Logits `[m, v]` of the tokens `chosen`, given the last hidden states `[t, d]` and the embedding `[v, d]`.
+    pub fn logits_at(
+        &self,
+        hidden_td: Tensor<2>,
+        chosen: &[usize],
+        embedding_vd: Tensor<2>,
+        precision: Precision,
+    ) -> Tensor<2> {
+        let indices = chosen.iter().map(|token| *token as i32).collect();
+        let chosen_m = int_tensor(indices, [chosen.len()], &hidden_td.device());
+        let x_md = self.head.forward(hidden_td.select(0, chosen_m), precision);
+        let weight_vd = self.decoder_weight.as_ref().map_or(embedding_vd, Parameter::value);
+        add_bias(matmul(x_md, weight_vd.transpose(), precision), &self.decoder_bias)
+    }
+
+    /// Shows its parameters to `visitor`.
+    pub fn visit(&mut self, visitor: &mut impl ParameterVisitor) -> Result<()> {
+        self.head.visit(visitor)?;
+        self.decoder_weight.iter_mut().try_for_each(|weight| weight.visit(visitor))?;
+        self.decoder_bias.iter_mut().try_for_each(|bias| bias.visit(visitor))
+    }
+}
+
+/// Packed tokens on the device, with what every layer needs of them: made once a forward pass.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// Token ids, `[t]`.
+    pub ids_t: Tensor<1, Int>,
+    /// Token types, `[t]`; `None` where all are 0.
+    pub types_t: Option<Tensor<1, Int>>,
+    /// Each token's place in its sequence, `[t]`.
+    pub positions_t: Tensor<1, Int>,
+    /// First token of each token's sequence and the one after its last, `[2, t]`.
+    pub bounds_2t: Tensor<2, Int>,
+    first_tokens_s: Tensor<1, Int>,
+    lengths: Vec<usize>,
+}
+
+impl Inputs {
+    /// Puts packed sequences on a device for a model of `vocab_size` embedding rows and `max_length` positions. Errors: an
+    /// id beyond the vocabulary, a sequence that is empty or too long.
+    pub fn new(sequences: &Sequences, vocab_size: usize, max_length: usize, device: &Device) -> Result<Self> {
+        let invalid = |message| Err(Error::Input { message });
+        if let Some(id) = sequences.ids.iter().find(|id| **id as usize >= vocab_size) {
+            return invalid(format!(
+                "token id {id} is beyond the model's {vocab_size} embedding rows; use the model's own tokenizer"
+            ));
+        }
+        let (mut starts, mut ends, mut positions, mut firsts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for &length in &sequences.lengths {
+            if length == 0 || length > max_length {
+                return invalid(format!("a sequence has {length} tokens; the model takes 1 to {max_length}"));
+            }
+            let start = starts.len() as i32;
+            firsts.push(start);
+            starts.extend(std::iter::repeat_n(start, length));
+            ends.extend(std::iter::repeat_n(start + length as i32, length));
+            positions.extend(0..length as i32);
+        }
+        let t = starts.len();
+        let has_type = [0, t].contains(&sequences.types.len());
+        if sequences.ids.len() != t || !has_type {
+            let (ids, types) = (sequences.ids.len(), sequences.types.len());
+            return invalid(format!("{ids} token ids and {types} types for sequences of {t} tokens in all"));
+        }
+        starts.append(&mut ends);
+        let types = sequences.types.iter().map(|kind| i32::from(*kind)).collect();
+        Ok(Self {
+            ids_t: int_tensor(sequences.ids.iter().map(|id| *id as i32).collect(), [t], device),
+            types_t: (!sequences.types.is_empty()).then(|| int_tensor(types, [t], device)),
+            positions_t: int_tensor(positions, [t], device),
+            bounds_2t: int_tensor(starts, [2, t], device),
+            first_tokens_s: int_tensor(firsts, [sequences.lengths.len()], device),
+            lengths: sequences.lengths.clone(),
+        })
+    }
+
+    /// One vector a sequence, `[s, d]`, of its tokens' vectors `[t, d]`.
+    pub fn pool(&self, hidden_td: Tensor<2>, pooling: Pooling) -> Tensor<2> {
+        match pooling {
+            Pooling::Cls => hidden_td.select(0, self.first_tokens_s.clone()),
+            Pooling::Mean => {
+                let parts = hidden_td.split_with_sizes(self.lengths.clone(), 0);
+                Tensor::cat(parts.into_iter().map(|part| part.mean_dim(0)).collect(), 0)
+            }
+        }
+    }
+}
+
+fn int_tensor<const D: usize>(values: Vec<i32>, shape: [usize; D], device: &Device) -> Tensor<D, Int> {
+    Tensor::from_data(TensorData::new(values, shape), (device, DType::I32))
+}

@@ -1,0 +1,183 @@
+//! Models as markers in a plane, each with its name beside it; the checkpoints of a run joined by a line.
+
+use super::axis::{Axis, Frame, padded};
+use super::canvas::{Canvas, Drawn, HPos, INK, LEFT, MUTED, Pixel, SMALL_TEXT, TOP, colour, fitted, text_width};
+use super::labels::{self, Label, Rect};
+use super::legend::{self, Sample};
+use super::{Csv, Figure, csv_interval, is_drawable};
+
+/// Space above the plot for the name of the y axis.
+const Y_NAME: f64 = 24.0;
+/// Radius of a marker.
+const RADIUS: f64 = 5.5;
+/// No label is wider; the legend holds the whole name.
+const LABEL_WIDTH: f64 = 260.0;
+const LABEL_HEIGHT: f64 = 14.0;
+
+/// A figure of models in a plane.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScatterChart {
+    /// Headline.
+    pub title: String,
+    /// Name of the x axis and which direction is better, such as `uniformity ← lower is better`.
+    pub x_label: String,
+    /// Name of the y axis and which direction is better.
+    pub y_label: String,
+    /// Models and runs, each in a look of its own.
+    pub tracks: Vec<Track>,
+    /// What a reader must know, below the figure.
+    pub notes: Vec<String>,
+}
+
+/// A model, or the checkpoints of a run in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Track {
+    /// Its name: in the legend, and beside its last point.
+    pub name: String,
+    /// Its look: index of a colour and a marker.
+    pub look: usize,
+    /// One place for a model, several for a run.
+    pub places: Vec<Place>,
+}
+
+/// A marker. One that is not finite is left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Place {
+    /// Name within the track, such as a step; written where there is room.
+    pub label: String,
+    /// Value on the x axis.
+    pub x: f64,
+    /// Value on the y axis.
+    pub y: f64,
+    /// 95 % interval of `x`.
+    pub x_interval: Option<[f64; 2]>,
+    /// 95 % interval of `y`.
+    pub y_interval: Option<[f64; 2]>,
+}
+
+impl Figure for ScatterChart {
+    fn title(&self) -> &str {
+        &self.title
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn draw(&self, canvas: &Canvas<'_>) -> Drawn {
+        canvas.x_name(&self.x_label)?;
+        let entries = self.tracks.iter().map(|track| (Sample::Marker(track.look), track.name.as_str()));
+        let top = legend::draw(canvas, entries, TOP)? + Y_NAME;
+        let axis = |axis: fn(&Place) -> f64, interval: fn(&Place) -> Option<[f64; 2]>, steps| {
+            let all = self.tracks.iter().flat_map(Track::drawable);
+            let values = all.flat_map(|place| interval(place).into_iter().flatten().chain([axis(place)]));
+            Axis::linear(padded(values, 0.12), steps, 0.0)
+        };
+        let (x, y) = (axis(|p| p.x, Place::x_interval, 8.0), axis(|p| p.y, Place::y_interval, 8.0));
+        let frame = Frame { x, y, columns: LEFT..canvas.right(), rows: top..canvas.bottom() };
+        frame.draw(canvas, &self.y_label, true)?;
+        if self.tracks.iter().flat_map(Track::drawable).next().is_none() {
+            return frame.draw_no_data(canvas);
+        }
+        self.tracks.iter().try_for_each(|track| track.draw_lines(canvas, &frame))?;
+        self.draw_labels(canvas, &frame)?;
+        self.tracks
+            .iter()
+            .try_for_each(|track| track.pixels(&frame).iter().try_for_each(|at| canvas.marker(track.look, *at, RADIUS)))
+    }
+
+    /// Every place of every track: columns `name,label,x,y,x_low,x_high,y_low,y_high`.
+    fn to_csv(&self) -> String {
+        let mut csv = Csv::new("name,label,x,y,x_low,x_high,y_low,y_high");
+        for track in &self.tracks {
+            for place in &track.places {
+                let ([x_low, x_high], [y_low, y_high]) =
+                    (csv_interval(place.x_interval), csv_interval(place.y_interval));
+                csv.row(&[&track.name, &place.label, &place.x, &place.y, &x_low, &x_high, &y_low, &y_high]);
+            }
+        }
+        csv.0
+    }
+}
+
+impl ScatterChart {
+    fn draw_labels(&self, canvas: &Canvas<'_>, frame: &Frame) -> Drawn {
+        let texts: Vec<_> = self.tracks.iter().flat_map(|track| track.labels(frame)).collect();
+        let label = |(at, text, optional): &(Pixel, String, bool)| Label {
+            at: *at,
+            size: (text_width(text, SMALL_TEXT), LABEL_HEIGHT),
+            optional: *optional,
+        };
+        let labels: Vec<_> = texts.iter().map(label).collect();
+        let bounds =
+            Rect { left: frame.columns.start, top: frame.rows.start, right: frame.columns.end, bottom: frame.rows.end };
+        let taken = self.tracks.iter().flat_map(|track| track.obstacles(frame)).collect();
+        let places = labels::place(&labels, bounds, taken);
+        for ((at, text, _), place) in texts.iter().zip(places) {
+            let Some(place) = place else { continue };
+            if place.is_far(*at) {
+                canvas.line(&[*at, place.nearest(*at)], MUTED, 0.8, 0.7)?;
+            }
+            canvas.text(text, (place.left, place.bottom - 3.0), SMALL_TEXT, INK, HPos::Left)?;
+        }
+        Ok(())
+    }
+}
+
+impl Track {
+    fn drawable(&self) -> impl DoubleEndedIterator<Item = &Place> {
+        self.places.iter().filter(|place| is_drawable((place.x, place.y)))
+    }
+
+    fn pixels(&self, frame: &Frame) -> Vec<Pixel> {
+        self.drawable().map(|place| frame.at((place.x, place.y))).collect()
+    }
+
+    /// The line between checkpoints and the bars of the intervals.
+    fn draw_lines(&self, canvas: &Canvas<'_>, frame: &Frame) -> Drawn {
+        canvas.line(&self.pixels(frame), colour(self.look), 1.5, 0.7)?;
+        self.drawable()
+            .flat_map(Place::bars)
+            .try_for_each(|bar| canvas.line(&bar.map(|end| frame.at(end)), colour(self.look), 1.2, 0.8))
+    }
+
+    /// Point, text and whether it may be left out, for each label: the last one bears the name.
+    fn labels(&self, frame: &Frame) -> Vec<(Pixel, String, bool)> {
+        let last = self.drawable().count().saturating_sub(1);
+        let label = |(index, place): (usize, &Place)| {
+            let text = if index == last { format!("{} {}", self.name, place.label) } else { place.label.clone() };
+            let text = fitted(text.trim(), SMALL_TEXT, LABEL_WIDTH);
+            (frame.at((place.x, place.y)), text, index != last)
+        };
+        self.drawable().enumerate().map(label).collect()
+    }
+
+    /// What labels are not to cover: markers, intervals, and the line in pieces.
+    fn obstacles(&self, frame: &Frame) -> Vec<Rect> {
+        let pixels = self.pixels(frame);
+        let pieces = pixels.windows(2).flat_map(|ends| {
+            let [(x, y), (to_x, to_y)] = [ends[0], ends[1]];
+            let piece = move |t: f64| Rect::around((x + t * (to_x - x), y + t * (to_y - y)), 3.0);
+            (1..8).map(move |i| piece(f64::from(i) / 8.0))
+        });
+        let bars = self.drawable().flat_map(Place::bars).map(|ends| Rect::along(ends.map(|end| frame.at(end)), 2.0));
+        pixels.iter().map(|at| Rect::around(*at, RADIUS + 2.0)).chain(pieces).chain(bars).collect()
+    }
+}
+
+impl Place {
+    fn x_interval(&self) -> Option<[f64; 2]> {
+        self.x_interval.filter(|[low, high]| is_drawable((*low, *high)))
+    }
+
+    fn y_interval(&self) -> Option<[f64; 2]> {
+        self.y_interval.filter(|[low, high]| is_drawable((*low, *high)))
+    }
+
+    /// The intervals as lines through the point.
+    fn bars(&self) -> impl Iterator<Item = [(f64, f64); 2]> {
+        let level = self.x_interval().map(|ends| ends.map(|x| (x, self.y)));
+        let upright = self.y_interval().map(|ends| ends.map(|y| (self.x, y)));
+        level.into_iter().chain(upright)
+    }
+}

@@ -1,0 +1,155 @@
+//! The results folder: `OUT/MODEL/TASK/[CELL/]results.json` with `samples.jsonl` beside it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anaume_core::report::eval::{EvalReport, ModelIdentity};
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use crate::files::{read, write_atomic};
+
+/// Name of a report.
+pub const RESULTS: &str = "results.json";
+/// Name of the per-example predictions beside it.
+pub const SAMPLES: &str = "samples.jsonl";
+/// Name of the examples that an unfinished run left.
+pub const PARTIAL: &str = "partial.jsonl";
+/// Name of the list of what a results folder is to hold.
+pub const PLAN: &str = "plan.json";
+/// Name of all results of a model in one file.
+pub const REPORT: &str = "report.json";
+
+/// The place of one result.
+pub struct Cell {
+    /// Its folder.
+    pub dir: PathBuf,
+    task: String,
+    cell: String,
+}
+
+impl Cell {
+    /// The place of a task, or of one of its runs.
+    pub fn new(out: &Path, model: &str, task: &str, cell: &str) -> Self {
+        let dir = out.join(model).join(task);
+        let dir = if cell.is_empty() { dir } else { dir.join(cell) };
+        Self { dir, task: task.into(), cell: cell.into() }
+    }
+
+    /// Task and run, for people.
+    pub fn label(&self) -> String {
+        [self.task.as_str(), self.cell.as_str()].join(" ").trim_end().to_owned()
+    }
+
+    /// Hash over everything that decides the numbers.
+    pub fn identity(&self, model: &ModelIdentity, config: &Value) -> String {
+        let parts = json!([self.task, self.cell, model.weights_blake3, model.tokenizer_blake3, config]);
+        blake3::hash(parts.to_string().as_bytes()).to_hex().to_string()
+    }
+
+    /// The report of an earlier run of the same identity.
+    pub fn finished(&self, identity: &str) -> anyhow::Result<Option<EvalReport>> {
+        let path = self.dir.join(RESULTS);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let report = read_report(&path)?;
+        Ok((report.task_hashes.get(&self.task).map(String::as_str) == Some(identity)).then_some(report))
+    }
+
+    /// What an interrupted run of the same identity left; nothing if there is none or it is not wanted.
+    pub fn partial(&self, identity: &str, afresh: bool) -> anyhow::Result<Partial> {
+        fs::create_dir_all(&self.dir).with_context(|| format!("cannot make the folder {}", self.dir.display()))?;
+        Partial::open(self.dir.join(PARTIAL), identity, afresh)
+    }
+
+    /// Writes predictions and report, the report last: where it stands, the result is complete.
+    pub fn write(&mut self, report: &EvalReport, samples: &[Value]) -> anyhow::Result<()> {
+        let lines: String = samples.iter().map(|sample| format!("{sample}\n")).collect();
+        write_atomic(&self.dir.join(SAMPLES), lines.as_bytes())?;
+        write_atomic(&self.dir.join(RESULTS), report.to_json().as_bytes())?;
+        match fs::remove_file(self.dir.join(PARTIAL)) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(cause.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads a report; errors name its path.
+pub fn read_report(path: &Path) -> anyhow::Result<EvalReport> {
+    let bytes = read(path)?;
+    EvalReport::from_json(&String::from_utf8_lossy(&bytes)).with_context(|| path.display().to_string())
+}
+
+/// All reports below folders, or those named as files, in the order of their paths.
+pub fn find_reports(paths: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, EvalReport)>> {
+    let mut found = Vec::new();
+    for path in paths {
+        collect(path, &mut found)?;
+    }
+    found.into_iter().map(|path| Ok((path.clone(), read_report(&path)?))).collect()
+}
+
+fn collect(path: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    if !path.is_dir() {
+        found.push(path.into());
+        return Ok(());
+    }
+    let entries = fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            collect(&path, found)?;
+        } else if path.file_name().is_some_and(|name| name == RESULTS) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Reads the predictions beside a report.
+pub fn read_samples(report: &Path) -> anyhow::Result<Vec<Value>> {
+    let path = report.with_file_name(SAMPLES);
+    let text = String::from_utf8(read(&path)?).with_context(|| path.display().to_string())?;
+    let parse = |(index, line): (usize, &str)| {
+        serde_json::from_str(line).with_context(|| format!("{}: line {}", path.display(), index + 1))
+    };
+    text.lines().enumerate().map(parse).collect()
+}
+
+/// Examples finished so far, in a file that survives the end of the process at any moment.
+pub struct Partial {
+    /// What an earlier run finished, in order.
+    pub done: Vec<Value>,
+    path: PathBuf,
+    header: String,
+    file: Option<File>,
+}
+
+impl Partial {
+    fn open(path: PathBuf, identity: &str, afresh: bool) -> anyhow::Result<Self> {
+        let header = json!({ "identity": identity }).to_string();
+        let text = if afresh { String::new() } else { fs::read_to_string(&path).unwrap_or_default() };
+        let mut lines = text.lines();
+        // The last line may have been torn off in the middle; it and all that follows a damaged one is computed again.
+        let same = lines.next() == Some(header.as_str());
+        let done = if same { lines.map_while(|line| serde_json::from_str(line).ok()).collect() } else { Vec::new() };
+        Ok(Self { done, path, header, file: None })
+    }
+
+    /// Notes one finished example.
+    pub fn append(&mut self, example: &Value) -> anyhow::Result<()> {
+        let write = |partial: &mut Self| -> std::io::Result<()> {
+            if partial.file.is_none() {
+                // Written anew from what was understood, so that no torn line stays in the middle.
+                let lines: String = partial.done.iter().map(|line| format!("{line}\n")).collect();
+                fs::write(&partial.path, format!("{}\n{lines}", partial.header))?;
+                partial.file = Some(OpenOptions::new().append(true).open(&partial.path)?);
+            }
+            partial.file.as_mut().map_or(Ok(()), |file| writeln!(file, "{example}"))
+        };
+        write(self).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
