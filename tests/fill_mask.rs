@@ -157,11 +157,7 @@ fn models_stand_side_by_side() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let head = stdout.lines().find(|line| line.trim_start().starts_with("gold ")).unwrap();
     assert!(head.contains("model") && head.contains("other"), "{head}");
-    assert!(
-        stdout.lines().any(|line| line.starts_with("fact-01 ")
-            && line.contains("日本の首都は[MASK]です。 ")
-            && line.contains(" 東京 ")),
-        "{stdout}"
-    );
+    let first = stdout.lines().find(|line| line.starts_with("fact-01")).unwrap();
+    assert!(first.contains("日本の首都は[MASK]です。") && first.contains("東京"), "{first}");
     assert!(stdout.contains("masks that every model can answer in one token:"));
 }

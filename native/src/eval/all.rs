@@ -139,6 +139,7 @@ fn typed<T: clap::Args>(args: &Args, protocol: &str, with_data: bool) -> anyhow:
     let mut words = vec![format!("anaume eval {protocol}")];
     let mut give = |name: &str, value: String| words.extend([format!("--{name}"), value]);
     args.common.model.iter().for_each(|model| give("model", model.display().to_string()));
+    args.common.trajectory.iter().for_each(|run| give("trajectory", run.display().to_string()));
     give("out", args.common.out.display().to_string());
     give("seed", args.common.seed.to_string());
     give("bootstrap", args.common.bootstrap.to_string());

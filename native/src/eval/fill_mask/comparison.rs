@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_around_its_mask() {
         let text = "これは前にあるとても長い文の途中で[MASK]の後にも長い文が続いています。";
-        assert_eq!(around_mask(text, 0), "…ても長い文の途中で[MASK]の後にも長い文が…");
+        assert_eq!(around_mask(text, 0), "…も長い文の途中で[MASK]の後にも長い文が…");
         assert_eq!(around_mask("a[MASK]b{mask_str}c", 1), "a[MASK]b[MASK]c");
     }
 }
