@@ -40,6 +40,13 @@ if command -v rustup >/dev/null && ! { cargo fmt --version && cargo clippy --ver
   rustup component add rustfmt clippy
 fi
 
+# The dictionary of the Japanese BERT tokenizers, to compare with MeCab's own words on real sentences.
+if [ -z "${ANAUME_MECAB_DICTIONARY:-}" ]; then
+  unidic=$PWD/target/tools/unidic
+  [ -d "$unidic" ] || python3 -m pip install --quiet --no-deps --target "$unidic" unidic-lite >/dev/null 2>&1 || rm -rf "$unidic"
+  [ ! -d "$unidic" ] || export ANAUME_MECAB_DICTIONARY=$unidic/unidic_lite/dicdir
+fi
+
 has_node() { command -v npm >/dev/null && node --version | grep -qE '^v(2[0-9]|[3-9][0-9])'; }
 
 export CARGO_TERM_COLOR=never
