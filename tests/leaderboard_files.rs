@@ -156,7 +156,10 @@ fn a_model_card_holds_the_results_of_its_model_alone() {
     let mut fake =
         Fake::new("called \"otherwise\"", "jcola").interval("accuracy", [0.4, 0.6]).note("83.9 % is the majority.");
     (fake.model.weights_blake3, fake.model.tokenizer_blake3) = (hash(&file("model.safetensors")), hash(&tokenizer));
-    fake.metric("ood_accuracy", 0.7333).baseline("majority", "accuracy", 0.839).write(dir.path());
+    fake.metric("ood_accuracy", 0.7333)
+        .metric("matthews", 0.25)
+        .baseline("majority", "accuracy", 0.839)
+        .write(dir.path());
     Fake::new("other", "jsts").write(dir.path());
     let (root, model) = (dir.path().display().to_string(), model.display().to_string());
     let card = succeed(&["model", "card", &model, "--results", &root]);
@@ -166,6 +169,7 @@ fn a_model_card_holds_the_results_of_its_model_alone() {
         "library_name: transformers",
         "- name: \"model\"",
         "value: 0.5\n",
+        "type: \"matthews_correlation\"",
         "value: 0.7333\n",
         "split: out_of_domain",
     ] {

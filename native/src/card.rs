@@ -31,7 +31,7 @@ const TASK_TYPES: [(&str, &str); 11] = [
 
 /// Names of metrics on the Hub that differ from ours.
 const METRIC_TYPES: [(&str, &str); 3] =
-    [("pearson", "pearsonr"), ("spearman", "spearmanr"), ("mcc", "matthews_correlation")];
+    [("pearson", "pearsonr"), ("spearman", "spearmanr"), ("matthews", "matthews_correlation")];
 
 /// Writes the card of a model folder from the results that were made with it.
 pub fn run(dir: &Path, results: &[PathBuf], out: Option<&Path>) -> anyhow::Result<()> {

@@ -87,7 +87,8 @@ pub fn data_hashes(config: &Value) -> Vec<String> {
     hashes
 }
 
-/// Options without the descriptions of data files: objects with a hash. The hashes are collected.
+/// Options without the descriptions of data files: objects with a hash, and what holds nothing else. The hashes are
+/// collected.
 fn without_data(value: &Value, hashes: &mut Vec<String>) -> Value {
     let is_hash = |key: &str| key.ends_with("blake3");
     match value {
@@ -97,11 +98,21 @@ fn without_data(value: &Value, hashes: &mut Vec<String>) -> Value {
             let describes = ["name", "file", "path", "size", "size_bytes", "bytes"];
             let is_file = map.keys().any(|key| is_hash(key));
             let kept = map.iter().filter(|(key, _)| !(is_hash(key) || is_file && describes.contains(&key.as_str())));
-            kept.map(|(key, value)| (key.clone(), without_data(value, hashes))).collect::<Map<_, _>>().into()
+            let inner = kept.map(|(key, value)| (key, value, without_data(value, hashes)));
+            let inner = inner.filter(|(_, before, after)| before == &after || !is_empty(after));
+            inner.map(|(key, _, value)| (key.clone(), value)).collect::<Map<_, _>>().into()
         }
-        Value::Array(items) => items.iter().map(|item| without_data(item, hashes)).collect::<Vec<_>>().into(),
+        Value::Array(items) => {
+            let inner = items.iter().map(|item| (item, without_data(item, hashes)));
+            let inner = inner.filter(|(before, after)| before == &after || !is_empty(after));
+            inner.map(|(_, value)| value).collect::<Vec<_>>().into()
+        }
         other => other.clone(),
     }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// A model of the table.

@@ -184,6 +184,7 @@ impl Leaderboard {
         for column in &mut self.columns[first..] {
             let mut numbers: Vec<_> = common.iter().map(|text| notes.add((*text).to_owned())).collect();
             numbers.extend(warning.iter().chain(&settings).map(|text| notes.add(text.clone())));
+            numbers.sort_unstable();
             (column.notes, column.is_comparable) = (numbers, warning.is_none());
             chosen.push(runs.clone());
         }

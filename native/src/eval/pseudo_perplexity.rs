@@ -157,7 +157,7 @@ fn take(room: &mut usize) -> bool {
 impl PseudoPerplexity {
     /// Texts that each bin takes.
     fn room(&self) -> Vec<usize> {
-        vec![self.options.per_bin.unwrap_or(usize::MAX); self.options.bins.len()]
+        vec![self.options.per_bin.unwrap_or(usize::MAX); self.options.bins.count()]
     }
 
     fn num_positions(&self) -> usize {

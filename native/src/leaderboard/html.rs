@@ -97,7 +97,9 @@ fn table_row(board: &Leaderboard, row: &Row, label: &str) -> String {
         let Shown { value, spread, mark, notes } = cell.shown(column);
         let value = match mark {
             Mark::Best => format!("<strong>{value}</strong>"),
-            Mark::NotDifferent => format!("{value}<abbr title=\"not significantly different from the best\">†</abbr>"),
+            Mark::NotDifferent => {
+                format!("{value}<abbr class=\"mark\" title=\"not significantly different from the best\">†</abbr>")
+            }
             Mark::None => value,
         };
         let spread = if spread.is_empty() { spread } else { format!("<small>{spread}</small>") };

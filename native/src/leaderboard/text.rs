@@ -55,7 +55,7 @@ fn references(notes: &[usize]) -> String {
 
 fn escape_markdown(text: &str) -> String {
     let escape = |c: char| match c {
-        '|' | '*' | '\\' | '`' => format!("\\{c}"),
+        '|' | '*' | '\\' => format!("\\{c}"),
         '<' => "&lt;".into(),
         '\n' | '\r' => " ".into(),
         _ => c.into(),

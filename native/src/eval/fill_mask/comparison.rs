@@ -34,8 +34,7 @@ pub fn print_comparison(common: &Common, reports: &[EvalReport]) -> anyhow::Resu
 fn answer_table(names: &[&str], models: &[Vec<Sample>]) -> Vec<String> {
     let heads = ["", "", "gold"].into_iter().chain(names.iter().copied()).map(str::to_owned);
     let mut rows = vec![heads.collect::<Vec<_>>()];
-    for index in 0..models[0].len() {
-        let first = &models[0][index];
+    for (index, first) in models[0].iter().enumerate() {
         let mut row = vec![first.doc_id.clone(), around_mask(&first.text, first.mask), first.gold.join(" ")];
         row.extend(models.iter().map(|samples| answers(&samples[index])));
         rows.push(row);

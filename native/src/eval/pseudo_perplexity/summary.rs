@@ -80,7 +80,7 @@ impl FromStr for Bins {
 
 impl Bins {
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
