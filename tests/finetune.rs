@@ -57,7 +57,7 @@ fn features(goldens: &Golden, name: &str, kind: HeadKind, batch: u64) -> Vec<Fea
     let sequences = lengths.iter().map(|length| {
         let (own, others) = rest.split_at(*length);
         rest = others;
-        Sequence { ids: own.to_vec(), types: vec![0; *length] }
+        Sequence { ids: own.to_vec(), second_start: *length }
     });
     let sequences: Vec<_> = sequences.collect();
     let targets: Vec<Target> = match kind {

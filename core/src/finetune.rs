@@ -14,13 +14,13 @@ use crate::heads::{FineTuned, HeadKind};
 use crate::tokenizer::Tokenizer;
 use crate::weights::read_back;
 
-/// An input between CLS and SEP, with the types (0 or 1) that BERT tells two texts apart by.
+/// An input between CLS and SEP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sequence {
     /// Token ids.
     pub ids: Vec<u32>,
-    /// One for each id.
-    pub types: Vec<u8>,
+    /// Index of the first token of the second text; of a single text the number of its ids.
+    pub second_start: usize,
 }
 
 /// What an example's answer is.
@@ -82,13 +82,12 @@ fn kept_lengths(first: usize, second: usize, room: usize) -> (usize, usize) {
 fn framed(tokenizer: &Tokenizer, first: &[u32], second: Option<&[u32]>) -> Sequence {
     let special = tokenizer.special();
     let mut ids = [&[special.cls], first, &[special.sep]].concat();
-    let mut types = vec![0; ids.len()];
+    let second_start = ids.len();
     if let Some(second) = second {
         ids.extend_from_slice(second);
         ids.push(special.sep);
-        types.resize(ids.len(), 1);
     }
-    Sequence { ids, types }
+    Sequence { ids, second_start }
 }
 
 /// A part of a long context, after the question.
@@ -163,9 +162,7 @@ pub fn windows(
 fn pack<'a>(features: impl IntoIterator<Item = &'a Feature>) -> Sequences {
     let mut all = Sequences::default();
     for sequence in features.into_iter().flat_map(|feature| &feature.sequences) {
-        all.ids.extend_from_slice(&sequence.ids);
-        all.types.extend_from_slice(&sequence.types);
-        all.lengths.push(sequence.ids.len());
+        all.push_pair(&sequence.ids, sequence.second_start);
     }
     all
 }

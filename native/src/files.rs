@@ -80,6 +80,14 @@ pub fn replace(target: &Path, new: &Path, old: &Path, occupied: bool) -> std::io
     })
 }
 
+/// What a folder holds, sorted.
+pub fn sorted_entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
 /// Whether something is there that would be lost.
 pub fn is_occupied(target: &Path) -> anyhow::Result<bool> {
     match fs::symlink_metadata(target) {

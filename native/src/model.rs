@@ -157,21 +157,20 @@ pub fn init(preset: &str, tokenizer_dir: &Path, seed: u64, out: &Path, force: bo
     let mut source = RandomParameters::new(seed, config.initializer_cutoff_factor, &device);
     let mut model = MaskedLm::new(&mut source, &config, &device)?;
     let parameters = pollster::block_on(read_parameters(&mut model))?;
-    write(&config, &parameters, StoredType::F32, tokenizer_dir, out, force)?;
+    write_model(config.to_json(StoredType::F32), &parameters, StoredType::F32, tokenizer_dir, out, force)?;
     Ok(parameters_hash(&parameters))
 }
 
 /// Writes a model folder with the tokenizer files of `tokenizer_dir`.
-fn write(
-    config: &ModelConfig,
+pub fn write_model(
+    config_json: Vec<u8>,
     parameters: &[HostTensor],
     stored: StoredType,
     tokenizer_dir: &Path,
     out: &Path,
     force: bool,
 ) -> anyhow::Result<()> {
-    let mut files =
-        vec![("config.json", config.to_json(stored)), ("model.safetensors", write_safetensors(parameters, stored)?)];
+    let mut files = vec![("config.json", config_json), ("model.safetensors", write_safetensors(parameters, stored)?)];
     files.extend(tokenizer_files(tokenizer_dir)?);
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
     write_dir_atomic(out, &files, force)
@@ -181,7 +180,7 @@ fn convert(dir: &Path, stored: StoredType, out: &Path, force: bool) -> anyhow::R
     let config = load_config(dir)?;
     let mut model = load_masked_lm(dir, &config, &Device::flex())?;
     let parameters = pollster::block_on(read_parameters(&mut model))?;
-    write(&config, &parameters, stored, dir, out, force)?;
+    write_model(config.to_json(stored), &parameters, stored, dir, out, force)?;
     println!("{} written as {}", out.display(), stored.torch_name());
     Ok(())
 }

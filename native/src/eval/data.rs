@@ -1,7 +1,7 @@
 //! Data files of the protocols: their contents, and the hashes that go into a result's identity.
 
 use std::fs::File;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,6 +41,11 @@ impl DataFile {
     }
 }
 
+/// A name of data as part of a task's name, which names a folder: letters, digits, `-` and `_`.
+pub fn clean(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect()
+}
+
 /// The name of a file without its folders.
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -71,6 +76,20 @@ pub fn for_each_line(path: &Path, mut each: impl FnMut(u64, &str) -> anyhow::Res
             each(number, line).map_err(|cause| bad(&format!("{cause:#}")))?;
         }
     }
+}
+
+/// A whole file as text, decompressed by its name.
+pub fn text(path: &Path) -> anyhow::Result<String> {
+    let (_, compression) = stem_and_compression(path);
+    let mut stream = Stream::open(path, compression, &Arc::default())?;
+    let mut bytes = Vec::new();
+    let end = stream.reader.read_to_end(&mut bytes);
+    end.map_err(|cause| stream.fault(cause, 1 + bytes.iter().filter(|byte| **byte == b'\n').count() as u64))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let byte = error.utf8_error().valid_up_to();
+        Coded::error(Exit::Data, format!("{}: byte {byte} is not UTF-8; convert the file", path.display()))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Reads JSON lines, plain or compressed, each with the number of its line.

@@ -10,7 +10,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anaume_core::config::Pooling;
-use anaume_core::infer::EmbedOptions;
+use anaume_core::infer::{EmbedOptions, groups_within};
 use anyhow::Context as _;
 use serde_json::json;
 
@@ -159,15 +159,13 @@ impl Cache {
             return Ok(());
         }
         let progress = context.progress(missing.iter().map(|text| text.num_chars as u64).sum(), "characters");
-        let (mut start, mut chars_done) = (0, 0);
-        while start < missing.len() {
+        let mut chars_done = 0;
+        for group in groups_within(CHARS_PER_CALL, &missing, |text| text.num_chars) {
             context.check()?;
-            let group = &missing[start..start + group_len(&missing[start..])];
             let texts: Vec<String> = group.iter().map(|missing| text(missing.index)).collect();
             let vectors = pollster::block_on(subject.engine()?.embed_with(&texts, &self.options))?;
             self.append(group.iter().map(|missing| missing.key).zip(vectors).collect())
                 .with_context(|| format!("{}: texts from 「{}」 on", subject.identity.name, shortened(&texts[0])))?;
-            start += group.len();
             chars_done += group.iter().map(|missing| missing.num_chars as u64).sum::<u64>();
             progress.set(chars_done, "");
         }
@@ -261,16 +259,6 @@ struct Missing {
     key: blake3::Hash,
     index: usize,
     num_chars: usize,
-}
-
-/// How many of the first texts make one call: at least one.
-fn group_len(texts: &[Missing]) -> usize {
-    let mut chars = 0;
-    let fits = |text: &&Missing| {
-        chars += text.num_chars;
-        chars <= CHARS_PER_CALL
-    };
-    texts.iter().take_while(fits).count().max(1)
 }
 
 fn normalise(vector: &mut [f32]) -> anyhow::Result<()> {

@@ -5,12 +5,13 @@ use std::rc::Rc;
 use anaume_core::config::Pooling;
 use anaume_core::finetune::{Feature, Target, Window, argmax, encode, logits, loss_sums, windows};
 use anaume_core::heads::FineTuned;
+use anaume_core::infer::groups_within;
 use anaume_core::model::Config;
 use anaume_core::optim::{AdamW, AdamWConfig};
 use anaume_core::schedule::Schedule;
 use anaume_core::tokenizer::Tokenizer;
 use anaume_core::train_step::Trainer;
-use anaume_core::weights::{StoredType, read_parameters, write_safetensors};
+use anaume_core::weights::{StoredType, read_parameters};
 use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,8 +21,8 @@ use super::tasks::{Example, Gold, Kind, Task};
 use super::{Context, Evaluation, Outcome, scores};
 use crate::data::order::permutation;
 use crate::exit::{Coded, Exit};
-use crate::files::{read, write_dir_atomic};
-use crate::model::tokenizer_files;
+use crate::files::read;
+use crate::model::write_model;
 use crate::progress::format_count;
 
 /// Tokens of a micro-batch: enough to fill a device; larger batches are accumulated.
@@ -163,12 +164,12 @@ impl FineTune {
         let warmup_steps = (self.settings.warmup_ratio * steps as f64).ceil() as u64;
         let schedule = Schedule { warmup_steps, ..Schedule::default() };
         let progress = context.progress(steps as u64, "steps");
-        for step in 0..steps {
+        let order = (0..self.settings.epochs as u64).map(|epoch| permutation(features.len(), &[self.seed, epoch, 0]));
+        let batches =
+            order.flat_map(|order| order.chunks(self.settings.batch_size).map(<[u32]>::to_vec).collect::<Vec<_>>());
+        for (step, batch) in batches.take(steps).enumerate() {
             context.check()?;
-            let (epoch, batch) = (step / steps_per_epoch, step % steps_per_epoch);
-            let order = permutation(features.len(), &[self.seed, epoch as u64, 0]);
-            let chosen = order.chunks(self.settings.batch_size).nth(batch).unwrap_or_default();
-            let chosen: Vec<&Feature> = chosen.iter().map(|index| &features[*index as usize]).collect();
+            let chosen: Vec<&Feature> = batch.iter().map(|index| &features[*index as usize]).collect();
             for part in micro_batches(&chosen) {
                 trainer.accumulate_sums(loss_sums(&trainer.model, part)?, chosen.len())?;
             }
@@ -189,18 +190,9 @@ impl FineTune {
     }
 }
 
-/// Splits a batch into runs of about [`MICRO_BATCH_TOKENS`] tokens, at least one example each.
+/// The parts of a batch that are computed at once.
 fn micro_batches<'a, 'b>(features: &'a [&'b Feature]) -> Vec<&'a [&'b Feature]> {
-    let mut tokens = 0;
-    let same_batch = |_: &&Feature, next: &&Feature| {
-        tokens += next.num_tokens();
-        let fits = tokens <= MICRO_BATCH_TOKENS;
-        if !fits {
-            tokens = next.num_tokens();
-        }
-        fits
-    };
-    features.chunk_by(same_batch).collect()
+    groups_within(MICRO_BATCH_TOKENS, features, |feature| feature.num_tokens())
 }
 
 /// Training features. A span that lies in no window trains the model to point at CLS, as SQuAD's recipe does.
@@ -329,14 +321,8 @@ fn span_answer(
 /// Writes the model as transformers loads it.
 fn save(mut model: FineTuned, config: &Config, subject: &Subject, context: &Context<'_>) -> anyhow::Result<()> {
     let parameters = pollster::block_on(read_parameters(&mut model))?;
-    let mut files = vec![
-        ("config.json", config.to_json(StoredType::F32)),
-        ("model.safetensors", write_safetensors(&parameters, StoredType::F32)?),
-    ];
-    files.extend(tokenizer_files(&subject.dir)?);
-    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
     let dir = context.cell_dir.join(MODEL);
-    write_dir_atomic(&dir, &files, true)?;
+    write_model(config.to_json(StoredType::F32), &parameters, StoredType::F32, &subject.dir, &dir, true)?;
     eprintln!("{} written", dir.display());
     Ok(())
 }

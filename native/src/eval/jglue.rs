@@ -6,6 +6,7 @@ use std::rc::Rc;
 use anaume_core::config::Pooling;
 use anyhow::bail;
 
+use super::data::clean;
 use super::finetune::{FineTune, Settings};
 use super::tasks::{Columns, NAMED, Task, named, own};
 use super::{Common, Evaluation};
@@ -204,9 +205,10 @@ pub fn finetune_runs(args: &FineTuneArgs) -> anyhow::Result<Vec<Box<dyn Evaluati
                 bail!(Coded::error(Exit::Usage, message));
             }
             let stem = train.file_stem().unwrap_or_default().to_string_lossy().replace('.', "-");
+            let name = clean(args.name.as_deref().unwrap_or(&stem));
             let mut evaluated = vec![("valid", valid.as_path())];
             evaluated.extend(args.test.as_deref().map(|test| ("test", test)));
-            own(&args.task, args.name.clone().unwrap_or(stem), train, &evaluated, &args.columns)?
+            own(&args.task, name, train, &evaluated, &args.columns)?
         }
         (Some(data), ..) => named(&args.task, data)?.ok_or_else(|| no_files(&args.task, data))?,
         _ => bail!(Coded::error(Exit::Usage, "give --data, or --train and --valid")),

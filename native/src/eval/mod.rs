@@ -230,7 +230,7 @@ pub fn run_one(
 ) -> anyhow::Result<EvalReport> {
     let mut cell = Cell::new(&common.out, &subject.identity.name, &evaluation.task(), &evaluation.cell());
     let config = config(common, evaluation);
-    let identity = identity(common, subject, evaluation, &cell);
+    let identity = cell.identity(&subject.identity, &config);
     let label = format!("{} · {}", subject.identity.name, cell.label());
     if let Some(report) = cell.finished(&identity)?.filter(|_| !common.again) {
         eprintln!("{label}: done before");

@@ -8,7 +8,7 @@ use anaume_core::report::eval::{EvalReport, ModelIdentity};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::files::{read, write_atomic};
+use crate::files::{read, sorted_entries, write_atomic};
 
 /// Name of a report.
 pub const RESULTS: &str = "results.json";
@@ -96,10 +96,7 @@ fn collect(path: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         found.push(path.into());
         return Ok(());
     }
-    let entries = fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    paths.sort();
-    for path in paths {
+    for path in sorted_entries(path)? {
         if path.is_dir() {
             collect(&path, found)?;
         } else if path.file_name().is_some_and(|name| name == RESULTS) {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anaume_core::metrics::ranking::{Ranking, mean_over_queries};
-use anaume_core::metrics::statistics::{self, Bootstrap, pick};
+use anaume_core::metrics::statistics::{self, pick};
 use anaume_core::report::eval::{MetricValue, SampleCount, TaskResult};
 use serde_json::{Value, json};
 
@@ -239,7 +239,7 @@ impl Retrieval {
 
     fn result(&self, dense: &Scored<'_>, bm25: &Scored<'_>, context: &Context<'_>) -> TaskResult {
         let value = |metric: &Metric| (metric.name(), dense.summary(*metric, context));
-        let baseline = |metric: &Metric| Some((metric.name(), bm25.summary(*metric, context).value.ok()?));
+        let baseline = |metric: &Metric| Some((metric.name(), bm25.mean(*metric).ok()?));
         let baselines = BTreeMap::from([("bm25".to_owned(), self.metrics.iter().filter_map(baseline).collect())]);
         let mut notes = self.collection.notes.clone();
         notes.push("bm25: character bigrams, k1 0.9, b 0.4; without prefixes and not cut".into());
@@ -298,22 +298,30 @@ impl<'a> Scored<'a> {
         Ok(Self { task, runs, rankings })
     }
 
-    /// The mean over queries, with its standard error and bootstrap interval.
-    fn summary(&self, metric: Metric, context: &Context<'_>) -> MetricValue {
+    /// The mean over queries, or why there is none.
+    fn mean(&self, metric: Metric) -> Result<f64, String> {
         let num_passages = self.task.collection.passages.len();
         if let Some(k) = metric.cutoff().filter(|k| *k > num_passages) {
-            return MetricValue::new(Err(format!("there are {num_passages} passages, fewer than {k}")), true);
+            return Err(format!("there are {num_passages} passages, fewer than {k}"));
         }
-        let values: Vec<_> = self.rankings.iter().map(|ranking| metric.of(ranking)).collect();
-        let mut summary = MetricValue::new(mean_over_queries(&values), true);
-        let values: Vec<f64> = values.into_iter().flatten().collect();
-        let deviation = statistics::standard_deviation(&values);
-        summary.stderr = deviation.ok().map(|deviation| deviation / (values.len() as f64).sqrt());
-        let mean = |indices: &[usize]| statistics::mean(&pick(&values, indices));
-        let bootstrap = Bootstrap::new(values.len(), context.seed, context.bootstrap, mean);
-        let interval = bootstrap.and_then(|bootstrap| bootstrap.interval(0.95)).ok();
-        summary.interval = interval.map(|interval| [interval.low, interval.high]);
-        summary
+        mean_over_queries(&self.of_queries(metric)).map_err(|undefined| undefined.to_string())
+    }
+
+    fn of_queries(&self, metric: Metric) -> Vec<anaume_core::metrics::Metric> {
+        self.rankings.iter().map(|ranking| metric.of(ranking)).collect()
+    }
+
+    /// The mean over queries, with its standard error and bootstrap interval.
+    fn summary(&self, metric: Metric, context: &Context<'_>) -> MetricValue {
+        let value = self.mean(metric);
+        if value.is_err() {
+            return MetricValue::new(value, true);
+        }
+        let values: Vec<f64> = self.of_queries(metric).into_iter().flatten().collect();
+        let resampled = context.bootstrapped(values.len(), true, |queries| statistics::mean(&pick(&values, queries)));
+        let deviation = statistics::standard_deviation(&values).ok();
+        let stderr = deviation.map(|deviation| deviation / (values.len() as f64).sqrt());
+        MetricValue { stderr, interval: resampled.interval, ..MetricValue::new(value, true) }
     }
 
     /// The metrics of a query by name.

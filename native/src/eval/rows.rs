@@ -1,14 +1,12 @@
 //! Labelled data as rows of named fields: JSON lines, CSV and TSV, also compressed.
 
-use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde_json::{Map, Value};
 
-use super::data::for_each_line;
+use super::data::{for_each_line, text};
 use crate::exit::{Coded, Exit};
-use crate::files::read;
 
 /// One example as its file has it.
 pub struct Row {
@@ -77,26 +75,6 @@ pub fn rows(path: &Path) -> anyhow::Result<Vec<Row>> {
         bail!(Coded::error(Exit::Data, format!("{}: no row in the file", path.display())));
     }
     Ok(rows)
-}
-
-/// A whole file as text, decompressed by its name.
-pub fn text(path: &Path) -> anyhow::Result<String> {
-    let bytes = read(path)?;
-    let unpack = || -> std::io::Result<Vec<u8>> {
-        let mut unpacked = Vec::new();
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("gz") => _ = flate2::bufread::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut unpacked)?,
-            Some("zst") => _ = zstd::Decoder::new(&bytes[..])?.read_to_end(&mut unpacked)?,
-            _ => return Ok(bytes.clone()),
-        }
-        Ok(unpacked)
-    };
-    let bytes = unpack().with_context(|| format!("cannot unpack {}", path.display()))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let byte = error.utf8_error().valid_up_to();
-        Coded::error(Exit::Data, format!("{}: byte {byte} is not UTF-8; convert the file", path.display()))
-    })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn json_lines(path: &Path) -> anyhow::Result<Vec<Row>> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anaume_core::metrics::statistics::{Bootstrap, mean, pick};
+use anaume_core::metrics::statistics::{mean, pick};
 use anaume_core::metrics::{Metric, classification, correlation, span};
 use anaume_core::report::eval::MetricValue;
 use serde_json::{Value, json};
@@ -21,24 +21,6 @@ pub fn main_metric(kind: &Kind) -> &'static str {
         Kind::Regression => "pearson",
         Kind::Span => "exact_match",
     }
-}
-
-/// A metric over examples with its bootstrap interval; `statistic` computes it on the chosen ones.
-pub fn measure(
-    num_examples: usize,
-    higher_is_better: bool,
-    context: &Context<'_>,
-    mut statistic: impl FnMut(&[usize]) -> Metric,
-) -> MetricValue {
-    let all: Vec<usize> = (0..num_examples).collect();
-    let mut metric = MetricValue::new(statistic(&all), higher_is_better);
-    if metric.value.is_ok()
-        && let Ok(bootstrap) = Bootstrap::new(num_examples, context.seed, context.bootstrap, statistic)
-    {
-        metric.interval = bootstrap.interval(0.95).ok().map(|interval| [interval.low, interval.high]);
-        metric.stderr = bootstrap.standard_error().ok();
-    }
-    metric
 }
 
 /// Adds the metrics and the examples of a split. Metrics of the first split, `valid`, have their plain names; those of
@@ -88,7 +70,7 @@ fn classes(kind: &Kind, examples: &[Example], answers: &[Answer], context: &Cont
     let predicted: Vec<usize> = answers.iter().map(|answer| answer.class().unwrap_or(usize::MAX)).collect();
     let over = |indices: &[usize], name: &str, of: fn(&[usize], &[usize]) -> Metric| {
         let (gold, predicted) = (pick(&gold, indices), pick(&predicted, indices));
-        let metric = measure(gold.len(), true, context, |i| of(&pick(&gold, i), &pick(&predicted, i)));
+        let metric = context.bootstrapped(gold.len(), true, |i| of(&pick(&gold, i), &pick(&predicted, i)));
         (name.to_owned(), metric)
     };
     let all: Vec<usize> = (0..gold.len()).collect();
@@ -115,7 +97,7 @@ fn regression(examples: &[Example], answers: &[Answer], context: &Context<'_>) -
     let predicted: Vec<f64> =
         answers.iter().map(|answer| if let Answer::Score(score) = answer { *score } else { f64::NAN }).collect();
     let over = |name: &str, better: bool, of: fn(&[f64], &[f64]) -> Metric| {
-        (name.to_owned(), measure(gold.len(), better, context, |i| of(&pick(&gold, i), &pick(&predicted, i))))
+        (name.to_owned(), context.bootstrapped(gold.len(), better, |i| of(&pick(&gold, i), &pick(&predicted, i))))
     };
     let metrics = vec![
         over("pearson", true, correlation::pearson),
@@ -140,7 +122,7 @@ fn spans(examples: &[Example], answers: &[Answer], context: &Context<'_>) -> (Me
         ("f1", value(|gold, answer| span::character_f1(gold, answer))),
     ]);
     let metric = |(name, values): (&&'static str, &Vec<f64>)| {
-        ((*name).to_owned(), measure(values.len(), true, context, |i| mean(&pick(values, i))))
+        ((*name).to_owned(), context.bootstrapped(values.len(), true, |i| mean(&pick(values, i))))
     };
     (per_example.iter().map(metric).collect(), per_example)
 }

@@ -8,9 +8,9 @@ use anaume_core::model::Config;
 use anaume_core::report::eval::ModelIdentity;
 use burn::tensor::Device;
 
+use super::data::DataFile;
 use crate::checkpoint;
 use crate::device::Ready;
-use crate::files::read;
 use crate::model::{load_any_config, load_engine, tokenizer_files};
 
 /// A model folder, loaded when first asked for an answer: a result that exists already needs no weights on a device.
@@ -54,7 +54,7 @@ pub fn identity(dir: &Path, name: &str, config: &Config) -> anyhow::Result<Model
         name: name.into(),
         architecture: config.model_type().into(),
         parameters: config.num_parameters(),
-        weights_blake3: blake3::hash(&read(&dir.join("model.safetensors"))?).to_hex().to_string(),
+        weights_blake3: DataFile::of(&dir.join("model.safetensors"))?.blake3,
         tokenizer_blake3: tokenizer.finalize().to_hex().to_string(),
         max_length: config.max_length(),
         step: checkpoint::load_state(dir).ok().map(|state| state.step),

@@ -7,8 +7,8 @@ use anaume_core::heads::HeadKind;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use super::data::DataFile;
-use super::rows::{Row, rows, text};
+use super::data::{DataFile, text};
+use super::rows::{Row, rows};
 use crate::exit::{Coded, Exit};
 
 /// A task with all of its data.

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use anaume_core::metrics::similarity::squared_distances;
 use anaume_core::report::eval::SampleCount;
-use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::data::{DataFile, bad_line, built_in_json_lines, json_lines};
+use super::data::{DataFile, bad_line, built_in_json_lines, clean, json_lines};
 use super::embeddings::{VectorArgs, embed};
 use super::subject::Subject;
 use crate::exit::{Coded, Exit};
+use crate::files::sorted_entries;
 
 const BUILT_IN: &str = include_str!("../../../public/benchmark/pairs.jsonl");
 /// Pairs with a similarity from 0 to 5 are positive from here on, as in SimCSE (Gao et al. 2021).
@@ -102,13 +102,6 @@ pub fn find(args: &PairArgs, seed: u64) -> anyhow::Result<Vec<PairSet>> {
         return Err(Coded::error(Exit::Usage, message));
     }
     Ok(sets)
-}
-
-fn sorted_entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    paths.sort();
-    Ok(paths)
 }
 
 fn stem(path: &Path) -> &str {
@@ -289,10 +282,6 @@ impl Vectors {
 /// For vectors of length 1, d² = 2 - 2 cos.
 fn cosines(distances: &[f64]) -> Vec<f64> {
     distances.iter().map(|distance| (1.0 - distance / 2.0).clamp(-1.0, 1.0)).collect()
-}
-
-fn clean(name: &str) -> String {
-    name.chars().map(|c| if c.is_alphanumeric() || c == '-' || c == '_' { c } else { '_' }).collect()
 }
 
 /// Limits of the data that every figure made with it must state.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Options;
 use crate::data::read::{ReadOptions, documents, stem_and_compression};
-use crate::eval::data::{DataFile, bad_line};
+use crate::eval::data::{DataFile, bad_line, clean};
 use crate::exit::{Coded, Exit};
 
 /// The texts that a data folder holds for this evaluation, and what to know about them.
@@ -51,8 +51,7 @@ impl Texts {
         if !data.is_dir() {
             let (stem, _) = stem_and_compression(data);
             let name = stem.rsplit_once('.').map_or(stem.as_str(), |(name, _)| name);
-            let name = name.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect();
-            return Self::of_file(data, name, options.id_column.clone(), None, options);
+            return Self::of_file(data, clean(name), options.id_column.clone(), None, options);
         }
         let path = data.join(WIKI_KYOTO);
         if !path.exists() {

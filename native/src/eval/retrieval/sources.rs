@@ -7,10 +7,11 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::super::data::{DataFile, built_in_json_lines, json_lines};
+use super::super::data::{DataFile, built_in_json_lines, clean, json_lines};
 use super::Kind;
 use super::collection::{Collection, Lines, MiraclFiles};
 use crate::exit::{Coded, Exit};
+use crate::files::sorted_entries;
 
 const TOY: &str = include_str!("../../../../public/benchmark/toy_retrieval.jsonl");
 const QUESTIONS: &str = include_str!("../../../../public/benchmark/questions.jsonl");
@@ -36,8 +37,7 @@ enum Files {
 
 impl Source {
     fn new(kind: Kind, name: &str, files: Files) -> Self {
-        let clean = |c: char| if c.is_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
-        Self { kind, name: name.chars().map(clean).collect(), files }
+        Self { kind, name: clean(name), files }
     }
 
     /// Name of the task in results.
@@ -152,7 +152,7 @@ type Absent = Vec<(Kind, String)>;
 /// Looks into a folder and those directly in it.
 fn in_folders(folder: &Path) -> anyhow::Result<(Vec<Source>, Absent)> {
     let (mut sources, mut absent) = (Vec::new(), Vec::new());
-    let folders = entries(folder)?.into_iter().filter(|path| path.is_dir());
+    let folders = sorted_entries(folder)?.into_iter().filter(|path| path.is_dir());
     for folder in [folder.to_owned()].into_iter().chain(folders) {
         let whole = fs::canonicalize(&folder).unwrap_or_else(|_| folder.clone());
         let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -163,7 +163,7 @@ fn in_folders(folder: &Path) -> anyhow::Result<(Vec<Source>, Absent)> {
         if let (Some(questions), Some(contexts)) = (at("questions.jsonl"), at("contexts.jsonl")) {
             sources.push(Source::new(Kind::Questions, &name, Files::Questions { questions, contexts }));
         }
-        for path in entries(&folder)?.into_iter().filter(|path| path.is_file()) {
+        for path in sorted_entries(&folder)?.into_iter().filter(|path| path.is_file()) {
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if file.starts_with("jsquad-valid") && file.ends_with(".json") {
                 sources.push(Source::new(Kind::Questions, "jsquad", Files::Squad(path)));
@@ -192,9 +192,9 @@ fn miracl(folder: &Path, split: &str) -> anyhow::Result<Result<MiraclFiles, Stri
         return Ok(Err(format!("{} is missing", qrels.display())));
     }
     let mut corpus = Vec::new();
-    let folders = entries(folder)?.into_iter().filter(|path| path.is_dir());
+    let folders = sorted_entries(folder)?.into_iter().filter(|path| path.is_dir());
     for folder in [folder.to_owned()].into_iter().chain(folders) {
-        corpus.extend(entries(&folder)?.into_iter().filter(|path| is_corpus(path)));
+        corpus.extend(sorted_entries(&folder)?.into_iter().filter(|path| is_corpus(path)));
     }
     if corpus.is_empty() {
         let reason =
@@ -233,12 +233,4 @@ fn of_file(path: &Path) -> anyhow::Result<Source> {
             Err(Coded::error(Exit::Data, format!("{}: no retrieval data; expected {forms}", path.display())))
         }
     }
-}
-
-/// What a folder holds, sorted.
-fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    paths.sort();
-    Ok(paths)
 }
