@@ -201,6 +201,7 @@ fn report(
         )
     };
     let result = TaskResult {
+        alias: task.into(),
         main_metric: metrics[0].0.into(),
         metrics: metrics.iter().map(metric).collect(),
         notes: vec!["京都だけ".into()],
@@ -261,19 +262,27 @@ fn bins_of_lengths_have_the_median_of_their_documents() {
 #[test]
 fn figures_are_drawn_of_the_wanted_tasks_and_of_all_models() {
     let series = [("random_similarity", vec![0.1, 0.2]), ("positive_similarity", vec![0.8])];
+    let seed = |seed, value| {
+        let mut report = report("m", None, "jsts", &[("spearman", value)], &[]);
+        report.config.random_seed = seed;
+        report
+    };
     let reports = [
         report("m", None, "similarity-kyoto", &[("overlap", 0.25)], &series),
         alignment("m", None, -1.0),
-        report("grid", None, "jsts", &[("spearman", 0.5)], &[]),
-        report("grid", None, "jsts", &[("spearman", 0.6)], &[]),
+        seed(0, 0.5),
+        seed(1, 0.6),
     ];
     let names = |wanted: &str| figures(&reports, |task| task == wanted).into_iter().map(|f| f.name).collect::<Vec<_>>();
     assert_eq!(names("similarity-kyoto"), ["similarity-kyoto", "models"]);
     assert_eq!(names("alignment-kyoto"), ["alignment-kyoto", "models"]);
     assert!(texts(&named(&reports, "similarity-kyoto")).contains(&"重なり (overlap) 0.250".to_owned()));
     let models = texts(&named(&reports, "models"));
-    assert!(models.iter().any(|text| text.starts_with("similarity-kyoto · overlap ↓")), "{models:?}");
-    assert!(!models.iter().any(|text| text.contains("jsts")), "two reports of one model are not chosen from");
+    assert!(models.iter().any(|text| text.starts_with("similarity-kyoto · Overlap ↓")), "{models:?}");
+    assert!(models.iter().any(|text| text.contains("jsts · Spearman") && text.contains("± sd, 2 seeds")), "{models:?}");
+    assert!(models.iter().any(|text| text.starts_with("0.5500")), "the mean over seeds: {models:?}");
+    let both = ["alignment-kyoto · Alignment", "alignment-kyoto · Uniformity"];
+    assert!(both.iter().all(|name| models.iter().any(|text| text.starts_with(name))), "{models:?}");
     assert!(figures(&[], |_| true).is_empty());
 }
 

@@ -52,6 +52,30 @@ fn the_built_in_prompts_are_all_answered_and_scored_by_category() {
 }
 
 #[test]
+fn results_with_other_options_lie_beside_each_other_and_each_is_computed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (path(workshop(), "model"), path(dir.path(), "out"));
+    let run = |more: &[&str]| {
+        let arguments = ["eval", "fill-mask", "--model", &model, "--out", &out, "--device", "cpu", "--json"];
+        let output = anaume(&[&arguments[..], more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (serde_json::from_slice::<Value>(&output.stdout).unwrap(), text(&output.stderr).contains("done before"))
+    };
+    let folders = || {
+        let found = std::fs::read_dir(Path::new(&out).join("model/fill-mask")).unwrap();
+        found.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
+    };
+    let clean = run(&[]);
+    let hf = run(&["--mask-convention", "hf"]);
+    assert!(!clean.1 && !hf.1 && folders() == 1);
+    assert_eq!((run(&[]), run(&["--mask-convention", "hf"])), ((clean.0.clone(), true), (hf.0, true)));
+    // More resamples say the same more exactly: they replace.
+    let finer = run(&["--bootstrap", "1500"]);
+    assert!(!finer.1 && folders() == 1 && finer.0 != clean.0);
+    assert!(!run(&[]).1, "the coarser one is gone");
+}
+
+#[test]
 fn ranks_and_probabilities_are_those_of_the_fill_mask_command() {
     let dir = tempfile::tempdir().unwrap();
     let model = path(workshop(), "model");

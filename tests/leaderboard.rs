@@ -281,6 +281,20 @@ fn predictions_that_do_not_belong_to_the_value_are_not_tested() {
 }
 
 #[test]
+fn neither_alignment_nor_uniformity_alone_makes_a_model_the_best_or_orders_the_table() {
+    let model = |name: &str, uniformity: f64, auroc: f64| {
+        let alignment = Fake::new(name, "alignment-kyoto").lower_metric("uniformity", uniformity);
+        let alignment = alignment.lower_metric("alignment", 0.5).only(&["uniformity", "alignment"]);
+        [alignment, Fake::new(name, "similarity-kyoto").metric("auroc", auroc).only(&["auroc"])]
+    };
+    let board = board(&[model("random", -3.0, 0.6), model("trained", -1.0, 0.9)].concat());
+    assert_eq!((board.rows[0].label.as_str(), board.sorted_by.as_str()), ("trained", "similarity-kyoto/auroc"));
+    let cells = ["alignment", "uniformity"].map(|metric| cell(&board, "random", &format!("alignment-kyoto/{metric}")));
+    assert!(cells.iter().all(|cell| cell.value.is_some() && !cell.is_best && cell.untested.is_none()));
+    assert!(cell(&board, "trained", "similarity-kyoto/auroc").is_best);
+}
+
+#[test]
 fn seeds_are_tested_by_their_mean_on_each_example() {
     let run = |model: &str, seed: u64, wrong: usize| {
         Fake::new(model, "jcola").right(&answers(move |i| i % wrong == seed as usize)).run_of_grid(3e-5, seed)

@@ -7,16 +7,21 @@ use crate::leaderboard::compare::SIGNIFICANCE;
 pub const NONE: &str = "–";
 
 /// Metrics that the field reads together: where one of a group is a task's main metric, the others are shown too.
-const TOGETHER: [&[&str]; 8] = [
+const TOGETHER: [&[&str]; 9] = [
     &["pearson", "spearman"],
     &["accuracy", "matthews"],
     &["exact_match", "f1"],
     &["ndcg@10", "recall@100"],
     &["recall@10", "mrr@10"],
     &["ndcg@3", "success@3", "mrr"],
-    &["alignment", "uniformity"],
+    ALONE_USELESS,
+    &["top5_accuracy", "mrr", "joint_log_probability"],
     &["pseudo_perplexity_per_char", "pseudo_perplexity"],
 ];
+
+/// Metrics each of which a useless model wins: one point for all texts has the best alignment, random vectors are the most
+/// uniform. None of them makes a model the best.
+const ALONE_USELESS: &[&str] = &["alignment", "uniformity"];
 
 /// Splits that a metric's name may begin with, in the order of columns; the development split has no prefix.
 const SPLITS: [&str; 3] = ["", "ood_", "test_"];
@@ -47,6 +52,11 @@ pub fn task_order(task: &str) -> (usize, &str) {
 /// The name of a metric without its split.
 pub fn base_of(metric: &str) -> &str {
     SPLITS[1..].iter().find_map(|split| metric.strip_prefix(split)).unwrap_or(metric)
+}
+
+/// Whether a model can be called the best by a metric alone.
+pub fn ranks(metric: &str) -> bool {
+    !ALONE_USELESS.contains(&base_of(metric))
 }
 
 /// Which of a task's metrics are shown, in order: the main one and those read together with it, on every split.

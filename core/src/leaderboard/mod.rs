@@ -74,7 +74,8 @@ pub struct Column {
     pub scale: f64,
     /// Values are shown with so many decimals.
     pub decimals: usize,
-    /// Whether all models saw the same data under the same definition of the task: only then is there a best one.
+    /// Whether one model can be called the best: all saw the same data under the same definition of the task, and the metric
+    /// tells good from bad on its own.
     pub is_comparable: bool,
     /// Footnotes of the task.
     pub notes: Vec<usize>,
@@ -141,7 +142,7 @@ impl Notes {
 }
 
 impl Leaderboard {
-    /// Builds the table, without tests between models, sorted by the average or else the first column.
+    /// Builds the table, without tests between models, sorted as [`Self::sort`] does where no column is named.
     ///
     /// # Errors
     /// [`Error::Input`] without results, for results of one model and task on different data, and for a task whose main
@@ -185,7 +186,8 @@ impl Leaderboard {
             let mut numbers: Vec<_> = common.iter().map(|text| notes.add((*text).to_owned())).collect();
             numbers.extend(warning.iter().chain(&settings).map(|text| notes.add(text.clone())));
             numbers.sort_unstable();
-            (column.notes, column.is_comparable) = (numbers, warning.is_none());
+            column.notes = numbers;
+            column.is_comparable = warning.is_none() && display::ranks(&column.metric);
             chosen.push(runs.clone());
         }
         for (row, choice) in self.rows.iter_mut().zip(choices) {
@@ -235,12 +237,14 @@ impl Leaderboard {
     }
 
     /// Orders the rows, the best first and those without a value last, by the column with this id, the main column of
-    /// this task, or the first column of this metric; by the average, or else the first column, where none is named.
+    /// this task, or the first column of this metric; where none is named, by the average, or else the first column that
+    /// has a best.
     ///
     /// # Errors
     /// [`Error::Input`] with the possible names for an unknown one.
     pub fn sort(&mut self, by: Option<&str>) -> Result<()> {
-        let by = by.unwrap_or(if self.average_of.is_empty() { &self.columns[0].id } else { AVERAGE }).to_owned();
+        let first = self.columns.iter().find(|column| column.is_comparable).unwrap_or(&self.columns[0]);
+        let by = by.unwrap_or(if self.average_of.is_empty() { &first.id } else { AVERAGE }).to_owned();
         let is_average = by == AVERAGE && !self.average_of.is_empty();
         let column = self.find(&by).filter(|_| !is_average);
         if column.is_none() && !is_average {

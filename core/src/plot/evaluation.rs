@@ -9,6 +9,8 @@ use super::histogram::{Histogram, HistogramChart, HistogramPanel};
 use super::line::{LineChart, Mark, Panel, Series};
 use super::scatter::{Place, ScatterChart, Track};
 use super::{Figure, is_drawable};
+use crate::leaderboard::display::{baseline_label, ranks};
+use crate::leaderboard::{Column, Leaderboard, Row, Run};
 use crate::metrics::statistics::{Bootstrap, pick, quantile};
 use crate::report::eval::{EvalReport, MetricValue};
 
@@ -31,8 +33,8 @@ pub struct NamedFigure {
 /// - pseudo-perplexity against length, for tasks with the series `length` and `pseudo_perplexity` (and `…_per_char`);
 /// - similarities, for tasks with the series `random_similarity` and `positive_similarity`;
 /// - metrics against steps, for tasks with two checkpoints of a run or more;
-/// - models × tasks with intervals. A task that a model has several reports of, such as a grid, is not in it: choosing
-///   among them is the leaderboard's work.
+/// - models × tasks with intervals: the cells of the leaderboard. Results that make no leaderboard, since they contradict
+///   each other, make no such figure.
 ///
 /// Only tasks that are `wanted` get figures of their own.
 pub fn figures(reports: &[EvalReport], wanted: impl Fn(&str) -> bool) -> Vec<NamedFigure> {
@@ -48,7 +50,9 @@ pub fn figures(reports: &[EvalReport], wanted: impl Fn(&str) -> bool) -> Vec<Nam
         add(task.clone(), boxed(similarity_chart(task, entries)));
         add(format!("{task}-by-step"), boxed(step_chart(task, entries)));
     }
-    add("models".into(), boxed(model_chart(&results)));
+    let run = |report: &EvalReport| Run { place: report.model.name.clone(), report: report.clone() };
+    let board = Leaderboard::build(&reports.iter().map(run).collect::<Vec<_>>()).ok();
+    add("models".into(), boxed(board.and_then(|board| model_chart(&results, &board))));
     figures
 }
 
@@ -95,6 +99,11 @@ impl<'a> Results<'a> {
         }
         tasks.values_mut().for_each(|entries| entries.sort_by_key(|entry| (entry.look, entry.step)));
         Self { tasks }
+    }
+
+    /// The look of a model in all figures.
+    fn look(&self, model: &str) -> Option<usize> {
+        self.tasks.values().flatten().find(|entry| entry.report.model.name == model).map(|entry| entry.look)
     }
 }
 
@@ -256,9 +265,8 @@ fn compared(task: &str, entries: &[Entry<'_>]) -> Vec<String> {
 }
 
 /// A metric's name and which direction is better.
-fn with_direction(task: &str, metric: &str, entries: &[Entry<'_>]) -> String {
-    let higher = entries.iter().find_map(|entry| entry.metric(task, metric)).map(|metric| metric.higher_is_better);
-    match higher {
+fn with_direction(metric: &str, higher_is_better: Option<bool>) -> String {
+    match higher_is_better {
         Some(true) => format!("{metric} ↑ 高いほど良い (higher is better)"),
         Some(false) => format!("{metric} ↓ 低いほど良い (lower is better)"),
         None => metric.into(),
@@ -277,7 +285,8 @@ fn step_chart(task: &str, entries: &[Entry<'_>]) -> Option<LineChart> {
             let points = run.iter().map(point).collect();
             Series { name: run[0].track.clone(), points, mark: Mark::Points, colour: run[0].look }
         });
-        Panel { y_label: with_direction(task, metric, entries), height: 1.0, series: series.collect() }
+        let higher = entries.iter().find_map(|entry| entry.metric(task, metric)).map(|found| found.higher_is_better);
+        Panel { y_label: with_direction(metric, higher), height: 1.0, series: series.collect() }
     };
     Some(LineChart {
         title: format!("学習の経過 (along training) · {task}"),
@@ -287,39 +296,33 @@ fn step_chart(task: &str, entries: &[Entry<'_>]) -> Option<LineChart> {
     })
 }
 
-fn model_chart(results: &Results<'_>) -> Option<ForestChart> {
-    let mut panels = Vec::new();
-    for (task, entries) in &results.tasks {
-        let mut names: Vec<_> = entries.iter().map(|entry| &entry.report.model.name).collect();
-        names.sort();
-        if names.windows(2).any(|pair| pair[0] == pair[1]) {
-            continue;
-        }
-        panels.extend(compared(task, entries).iter().map(|metric| forest_panel(task, metric, entries)));
-    }
+/// The main metrics of the leaderboard, and those that are read together only, with the models in its order.
+fn model_chart(results: &Results<'_>, board: &Leaderboard) -> Option<ForestChart> {
+    let is_shown = |column: &&(usize, &Column)| column.1.is_main || !ranks(&column.1.metric);
+    let columns: Vec<_> = board.columns.iter().enumerate().collect();
+    let panels: Vec<_> =
+        columns.iter().filter(is_shown).map(|(i, column)| forest_panel(column, *i, results, board)).collect();
     (!panels.is_empty()).then(|| ForestChart {
-        title: "モデルの比較 (models), 95 % 区間 (intervals)".into(),
+        title: "モデルの比較 (models), 95 % 区間または ± 標準偏差 (intervals or sd)".into(),
         panels,
         notes: vec![],
     })
 }
 
-fn forest_panel(task: &str, metric: &str, entries: &[Entry<'_>]) -> ForestPanel {
-    let row = |entry: &Entry<'_>| {
-        let found = entry.metric(task, metric);
-        Estimate {
-            name: entry.report.model.name.clone(),
-            look: entry.look,
-            value: found.as_ref().and_then(|metric| metric.value.clone().ok()),
-            interval: found.and_then(|metric| metric.interval),
-        }
+fn forest_panel(column: &Column, i: usize, results: &Results<'_>, board: &Leaderboard) -> ForestPanel {
+    let estimate = |row: &Row| {
+        let cell = &row.cells[i];
+        let around = || Some([cell.value? - cell.sd?, cell.value? + cell.sd?]);
+        let look = row.model.as_ref().and_then(|model| results.look(&model.name)).unwrap_or_default();
+        Estimate { name: row.label.clone(), look, value: cell.value, interval: cell.interval.or_else(around) }
     };
-    let of_report = |entry: &Entry<'_>| entry.report.baselines.get(task).cloned();
-    let baselines = entries.iter().find_map(of_report).unwrap_or_default();
-    let baseline = |(name, values): (String, BTreeMap<String, f64>)| Some((name, *values.get(metric)?));
+    let baseline = |row: &Row| Some((baseline_label(&row.label), row.cells[i].value?));
+    let name = format!("{} · {}", column.task_label, column.metric_label);
+    let num_seeds = board.rows.iter().map(|row| row.cells[i].seeds.len()).max().unwrap_or(0);
+    let seeds = if num_seeds > 1 { format!("　± sd, {num_seeds} seeds") } else { String::new() };
     ForestPanel {
-        name: format!("{task} · {}", with_direction(task, metric, entries)),
-        rows: entries.iter().map(row).collect(),
-        baselines: baselines.into_iter().filter_map(baseline).collect(),
+        name: with_direction(&name, Some(column.higher_is_better)) + &seeds,
+        rows: board.rows.iter().map(estimate).collect(),
+        baselines: board.baselines.iter().filter_map(baseline).collect(),
     }
 }

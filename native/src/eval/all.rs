@@ -10,7 +10,7 @@ use anaume_core::report::eval::{EvalReport, Plan, PlannedCell};
 use super::results::{Cell, PLAN};
 use super::subject::{Subject, names};
 use super::{
-    Common, Evaluation, alignment, draw, fill_mask, identity, jglue, print, pseudo_perplexity, retrieval, run_one,
+    Common, Evaluation, alignment, config, draw, fill_mask, jglue, print, pseudo_perplexity, retrieval, run_one,
     similarity,
 };
 use crate::bench::matmul_peak;
@@ -156,17 +156,17 @@ fn typed<T: clap::Args>(args: &Args, protocol: &str, with_data: bool) -> anyhow:
 }
 
 fn planned(args: &Args, subject: &Subject, evaluation: &dyn Evaluation, peak: f64) -> anyhow::Result<PlannedCell> {
-    let cell = Cell::new(&args.common.out, &subject.identity.name, &evaluation.task(), &evaluation.cell());
-    let identity = identity(&args.common, subject, evaluation, &cell);
+    let config = config(&args.common, evaluation);
+    let cell = Cell::find(&args.common.out, &subject.identity, &evaluation.task(), &evaluation.cell(), &config)?;
     let flops = subject.config.encoder_flops_per_token(128);
     Ok(PlannedCell {
         model: subject.identity.name.clone(),
         task: evaluation.task(),
-        cell: evaluation.cell(),
+        cell: cell.name.clone(),
         shard: 0,
-        done: !args.common.again && cell.finished(&identity)?.is_some(),
+        done: !args.common.again && cell.finished()?.is_some(),
         seconds: evaluation.cost(CHARS_PER_TOKEN) * flops / (peak * EFFICIENCY),
-        identity: Some(identity),
+        identity: Some(cell.identity),
     })
 }
 

@@ -24,6 +24,9 @@ use super::{Common, Context, Evaluation, Outcome};
 pub use comparison::print_comparison;
 use prompts::{Prompt, repeat_mask};
 
+/// Name in results.
+const TASK: &str = "fill-mask";
+
 /// Version of the definition of the numbers.
 const VERSION: u32 = 1;
 
@@ -93,6 +96,9 @@ pub struct Sample {
     pub log_probability: Option<f64>,
     /// Log-probability of the likeliest gold answer with a mask for each of its pieces.
     pub joint_log_probability: Option<f64>,
+    /// What it adds to the metrics, by their names.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, f64>,
 }
 
 /// A candidate.
@@ -110,7 +116,7 @@ pub struct Answer {
 
 impl Evaluation for FillMask {
     fn task(&self) -> String {
-        "fill-mask".into()
+        TASK.into()
     }
 
     fn config(&self) -> Value {
@@ -235,7 +241,7 @@ fn sample(prompt: &Prompt, mask: usize, judged: Option<&JudgedMask>, gold_ids: &
         is_gold: gold_ids.contains(&candidate.token_id),
     };
     let score = judged.and_then(|judged| judged.gold);
-    Sample {
+    let mut sample = Sample {
         doc_id: if prompt.gold.len() > 1 { format!("{}/{}", prompt.id, mask + 1) } else { prompt.id.clone() },
         prompt: prompt.id.clone(),
         mask,
@@ -247,7 +253,11 @@ fn sample(prompt: &Prompt, mask: usize, judged: Option<&JudgedMask>, gold_ids: &
         probability: score.map(|score| score.log_probability.exp()),
         log_probability: score.map(|score| score.log_probability),
         joint_log_probability: joint,
-    }
+        metrics: BTreeMap::new(),
+    };
+    let value = |(name, value): &(&str, OfMask)| Some(((*name).to_owned(), value(&sample)?));
+    sample.metrics = METRICS.iter().filter_map(value).collect();
+    sample
 }
 
 /// The value of a mask, where it has one.

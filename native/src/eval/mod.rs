@@ -228,11 +228,10 @@ pub fn run_one(
     evaluation: &dyn Evaluation,
     interrupt: &Interrupt,
 ) -> anyhow::Result<EvalReport> {
-    let mut cell = Cell::new(&common.out, &subject.identity.name, &evaluation.task(), &evaluation.cell());
     let config = config(common, evaluation);
-    let identity = cell.identity(&subject.identity, &config);
+    let mut cell = Cell::find(&common.out, &subject.identity, &evaluation.task(), &evaluation.cell(), &config)?;
     let label = format!("{} · {}", subject.identity.name, cell.label());
-    if let Some(report) = cell.finished(&identity)?.filter(|_| !common.again) {
+    if let Some(report) = cell.finished()?.filter(|_| !common.again) {
         eprintln!("{label}: done before");
         return Ok(report);
     }
@@ -243,7 +242,7 @@ pub fn run_one(
         bootstrap: common.bootstrap,
         out: &common.out,
         cell_dir: cell.dir.clone(),
-        partial: cell.partial(&identity, common.again)?,
+        partial: cell.partial(common.again)?,
         interrupt,
     };
     let outcome = evaluation.run(subject, &mut context)?;
@@ -252,19 +251,15 @@ pub fn run_one(
     report.git_hash = option_env!("ANAUME_GIT_COMMIT").map(str::to_owned);
     report.date = host::unix_seconds();
     report.pretty_env_info = host::description();
-    report.add(&evaluation.task(), outcome.result, config, identity, seconds);
+    report.add(&evaluation.task(), outcome.result, config, cell.identity.clone(), seconds);
     cell.write(&report, &outcome.samples)?;
     eprintln!("{label}: {} in {}", summary(&report, &evaluation.task()), format_duration(start.elapsed()));
     Ok(report)
 }
 
+/// Everything but the model that decides the numbers of an evaluation.
 fn config(common: &Common, evaluation: &dyn Evaluation) -> Value {
     json!({ "options": evaluation.config(), "seed": common.seed, "bootstrap": common.bootstrap })
-}
-
-/// Hash over everything that decides the numbers of an evaluation.
-fn identity(common: &Common, subject: &Subject, evaluation: &dyn Evaluation, cell: &Cell) -> String {
-    cell.identity(&subject.identity, &config(common, evaluation))
 }
 
 fn eval_config(common: &Common, subject: &Subject) -> EvalConfig {

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use anaume_core::leaderboard::data_hashes;
 use anaume_core::report::eval::{EvalReport, ModelIdentity};
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -25,43 +26,50 @@ pub const REPORT: &str = "report.json";
 pub struct Cell {
     /// Its folder.
     pub dir: PathBuf,
+    /// Its name among the runs of the task; empty where there is one.
+    pub name: String,
+    /// Hash over everything that decides the numbers.
+    pub identity: String,
     task: String,
-    cell: String,
 }
 
 impl Cell {
-    /// The place of a task, or of one of its runs.
-    pub fn new(out: &Path, model: &str, task: &str, cell: &str) -> Self {
-        let dir = out.join(model).join(task);
-        let dir = if cell.is_empty() { dir } else { dir.join(cell) };
-        Self { dir, task: task.into(), cell: cell.into() }
+    /// The place of a task, or of its run `cell`. Where a result of the same model on the same data with other options
+    /// stands, neither replaces the other: this one is named by its options too.
+    pub fn find(out: &Path, model: &ModelIdentity, task: &str, cell: &str, config: &Value) -> anyhow::Result<Self> {
+        let parts = json!([task, cell, model.weights_blake3, model.tokenizer_blake3, config]);
+        let identity = blake3::hash(parts.to_string().as_bytes()).to_hex().to_string();
+        let task_dir = out.join(&model.name).join(task);
+        let first = task_dir.join(cell).join(RESULTS);
+        let mut name = cell.to_owned();
+        if first.exists() && differs_in_options(&read_report(&first)?, model, task, config) {
+            let separator = if cell.is_empty() { "" } else { "_" };
+            name += &format!("{separator}options-{}", &identity[..8]);
+        }
+        // Joining an empty name would end the path in a slash.
+        let dir = if name.is_empty() { task_dir } else { task_dir.join(&name) };
+        Ok(Self { dir, name, identity, task: task.into() })
     }
 
     /// Task and run, for people.
     pub fn label(&self) -> String {
-        [self.task.as_str(), self.cell.as_str()].join(" ").trim_end().to_owned()
-    }
-
-    /// Hash over everything that decides the numbers.
-    pub fn identity(&self, model: &ModelIdentity, config: &Value) -> String {
-        let parts = json!([self.task, self.cell, model.weights_blake3, model.tokenizer_blake3, config]);
-        blake3::hash(parts.to_string().as_bytes()).to_hex().to_string()
+        [self.task.as_str(), self.name.as_str()].join(" ").trim_end().to_owned()
     }
 
     /// The report of an earlier run of the same identity.
-    pub fn finished(&self, identity: &str) -> anyhow::Result<Option<EvalReport>> {
+    pub fn finished(&self) -> anyhow::Result<Option<EvalReport>> {
         let path = self.dir.join(RESULTS);
         if !path.exists() {
             return Ok(None);
         }
         let report = read_report(&path)?;
-        Ok((report.task_hashes.get(&self.task).map(String::as_str) == Some(identity)).then_some(report))
+        Ok((report.task_hashes.get(&self.task) == Some(&self.identity)).then_some(report))
     }
 
     /// What an interrupted run of the same identity left; nothing if there is none or it is not wanted.
-    pub fn partial(&self, identity: &str, afresh: bool) -> anyhow::Result<Partial> {
+    pub fn partial(&self, afresh: bool) -> anyhow::Result<Partial> {
         fs::create_dir_all(&self.dir).with_context(|| format!("cannot make the folder {}", self.dir.display()))?;
-        Partial::open(self.dir.join(PARTIAL), identity, afresh)
+        Partial::open(self.dir.join(PARTIAL), &self.identity, afresh)
     }
 
     /// Writes predictions and report, the report last: where it stands, the result is complete.
@@ -74,6 +82,15 @@ impl Cell {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a report is of the same model and data, but of another seed or other options. A result whose data or weights
+/// have changed is out of date instead, and one with more resamples says the same more exactly.
+fn differs_in_options(report: &EvalReport, model: &ModelIdentity, task: &str, config: &Value) -> bool {
+    let Some(known) = report.configs.get(task) else { return false };
+    (&report.model.weights_blake3, &report.model.tokenizer_blake3) == (&model.weights_blake3, &model.tokenizer_blake3)
+        && data_hashes(known) == data_hashes(config)
+        && ["options", "seed"].iter().any(|key| known.get(key) != config.get(key))
 }
 
 /// Reads a report; errors name its path.

@@ -26,7 +26,7 @@ pub struct Args {
     /// File to write instead of stdout
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Column that orders the rows: a metric, a task, TASK/METRIC or average [default: average, else the first column]
+    /// Column that orders the rows: a metric, a task, TASK/METRIC or average [default: average, else the first column that has a best]
     #[arg(long, value_name = "METRIC|TASK")]
     pub sort: Option<String>,
     /// Split that chooses hyper-parameters; the test split cannot

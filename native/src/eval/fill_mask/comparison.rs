@@ -3,7 +3,7 @@
 use anaume_core::report::eval::EvalReport;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{METRICS, Sample};
+use super::{METRICS, Sample, TASK};
 use crate::eval::Common;
 use crate::eval::results::{Cell, RESULTS, read_samples};
 
@@ -18,7 +18,7 @@ const NUM_ANSWERS: usize = 3;
 /// Samples that cannot be read.
 pub fn print_comparison(common: &Common, reports: &[EvalReport]) -> anyhow::Result<()> {
     let read = |report: &EvalReport| -> anyhow::Result<Vec<Sample>> {
-        let cell = Cell::new(&common.out, &report.model.name, "fill-mask", "");
+        let cell = Cell::find(&common.out, &report.model, TASK, "", &report.configs[TASK])?;
         let samples = read_samples(&cell.dir.join(RESULTS))?;
         Ok(samples.into_iter().map(serde_json::from_value).collect::<Result<_, _>>()?)
     };
