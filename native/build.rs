@@ -1,10 +1,14 @@
-//! Tells the program which commit it was built from, so that a run record can name it.
+//! Tells the program which commit it was built from, so that a run record can name it, and builds it anew with a new page.
 
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    // The page that `web/build.sh` leaves is built in. A path that is missing would build the program anew each time; the
+    // folder that the page will appear in is there.
+    let page = Path::new("../web/dist");
+    println!("cargo:rerun-if-changed={}", if page.exists() { "../web/dist" } else { "../web" });
     // Every commit and checkout is logged here; a source archive has no such log, and then no commit is named.
     let log = Path::new("../.git/logs/HEAD");
     if !log.exists() {

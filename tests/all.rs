@@ -26,6 +26,7 @@ mod public;
 mod report;
 mod retrieval;
 mod schema;
+mod serve;
 mod shaders;
 mod teeth;
 mod text_pairs;

@@ -52,7 +52,7 @@ has_node() { command -v npm >/dev/null && node --version | grep -qE '^v(2[0-9]|[
 export CARGO_TERM_COLOR=never
 native=(--workspace --exclude anaume-web --release --locked)
 
-# A small trained model, the site with it, and the site in Chromium.
+# The page, a small trained model with its results, and all of it in Chromium.
 site() {
   local work=target/e2e/work
   rm -rf "$work"
@@ -60,13 +60,14 @@ site() {
     target/release/anaume data prepare public/corpus/food.jsonl --out "$work/data" &&
     target/release/anaume model init --preset tiny --tokenizer "$work/tokenizer" --out "$work/model" &&
     target/release/anaume pretrain --recipe tiny --data "$work/data" --model "$work/model" --out "$work/run" --device cpu &&
-    web/build.sh "$work/run/step-00000040"
+    target/release/anaume eval all --model "$work/run/step-00000040" --out "$work/results" --bootstrap 100 --device cpu &&
+    web/build.sh
 }
 
 e2e() {
   npm ci --prefix tests/e2e --ignore-scripts --no-audit --no-fund &&
     CHROMIUM=$(command -v chromium) ANAUME_BIN=target/release/anaume ANAUME_MODEL=target/e2e/work/run/step-00000040 \
-      timeout 600 node --test --test-reporter=tap tests/e2e/*.test.mjs
+      ANAUME_RESULTS=target/e2e/work/results ANAUME_RUN=target/e2e/work/run timeout 600 node --test --test-reporter=tap tests/e2e/*.test.mjs
 }
 
 if [ -z "$filter" ]; then

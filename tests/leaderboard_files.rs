@@ -122,6 +122,26 @@ fn csv_quotes_what_it_must_and_holds_p_values() {
 }
 
 #[test]
+fn a_report_is_one_page_with_table_figures_data_and_curves() {
+    let dir = folder();
+    let run = dir.path().join("run");
+    fs::create_dir(&run).unwrap();
+    fs::write(run.join("metrics.jsonl"), "").unwrap();
+    let out = path(dir.path(), "report.html");
+    succeed(&["report", &dir.path().display().to_string(), "--out", &out]);
+    let text = fs::read_to_string(&out).unwrap();
+    assert!(text.contains("<table>") && text.matches("<figure ").count() == 2, "models and loss: {text}");
+    assert!(text.contains("panel,name,value,low,high") && text.contains("学習曲線"), "{text}");
+    for forbidden in ["<script", "src=", "@import", "url("] {
+        assert!(!text.contains(forbidden), "{forbidden}");
+    }
+    let empty = path(dir.path(), "empty");
+    fs::create_dir(&empty).unwrap();
+    assert!(fail(2, &["report", &empty, "--out", &out]).contains("metrics.jsonl"));
+    assert_eq!(fs::read_to_string(&out).unwrap(), text, "a failure leaves what was there");
+}
+
+#[test]
 fn json_holds_everything_and_a_file_is_written() {
     let dir = folder();
     let out = path(dir.path(), "table.json");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anaume_core::retrieval::{Bm25, TopK, bigrams};
+use anaume_core::retrieval::{Bm25, PassageIndex, TopK, bigrams, shared_ranges};
 use anaume_tests::{assert_within, golden, golden_dir};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -85,6 +85,54 @@ fn top_k_keeps_the_rows_of_queries_apart_and_refuses_what_it_cannot_rank() {
     assert!(best.add(2, &[1.0, 2.0, 3.0]).unwrap_err().to_string().contains("rows for 2 queries"));
     let error = best.add(2, &[1.0, f32::NAN]).unwrap_err().to_string();
     assert!(error.contains("query 1 and passage 2"), "{error}");
+}
+
+fn index() -> PassageIndex {
+    let passages = ["桜が咲く。", "京都の寺", "海と山"].map(str::to_owned).to_vec();
+    PassageIndex::new("model".into(), passages, &[vec![3.0, 4.0], vec![0.0, 2.0], vec![-1.0, 0.0]]).unwrap()
+}
+
+#[test]
+fn an_index_finds_by_cosine_and_by_words_and_its_file_gives_it_back() {
+    let index = index();
+    for index in [PassageIndex::from_bytes(&index.to_bytes().unwrap()).unwrap(), index] {
+        let found = index.by_meaning(&[10.0, 0.0], 2).unwrap();
+        assert_eq!(found.iter().map(|(passage, _)| *passage).collect::<Vec<_>>(), [0, 1]);
+        assert_within("cosine", f64::from((found[0].1 - 0.6).abs().max(found[1].1.abs())), 1e-6);
+        assert_eq!(index.by_words("京都", 5).iter().map(|(passage, _)| *passage).collect::<Vec<_>>(), [1]);
+        assert_eq!((index.model.as_str(), index.width(), index.passages.len()), ("model", 2, 3));
+    }
+}
+
+#[test]
+fn an_index_that_cannot_be_is_refused() {
+    let error = |result: anaume_core::Result<PassageIndex>| result.unwrap_err().to_string();
+    let texts = |n: usize| vec!["a".to_owned(); n];
+    assert!(error(PassageIndex::new(String::new(), texts(2), &[vec![1.0]])).contains("1 vectors"));
+    assert!(error(PassageIndex::new(String::new(), texts(2), &[vec![1.0], vec![1.0, 2.0]])).contains("do not fit"));
+    assert!(error(PassageIndex::new(String::new(), texts(1), &[vec![0.0]])).contains("vector 0 has the length 0"));
+    assert!(error(PassageIndex::new(String::new(), texts(1), &[vec![f32::NAN]])).contains("NaN"));
+    assert!(index().by_meaning(&[1.0], 1).is_err());
+    let file = index().to_bytes().unwrap();
+    for length in [0, 7, 8, 100, file.len() - 1] {
+        assert!(PassageIndex::from_bytes(&file[..length]).is_err(), "{length} bytes");
+    }
+    let version = br#"anaume_index":"1"#;
+    let at = file.windows(version.len()).position(|bytes| bytes == version).unwrap();
+    let mut newer = file;
+    newer[at + version.len() - 1] = b'2';
+    assert!(error(PassageIndex::from_bytes(&newer)).contains("format version 2"));
+}
+
+#[test]
+fn what_a_text_shares_with_a_query_is_marked_where_it_stands() {
+    let marked = |query: &str, text: &str| {
+        shared_ranges(query, text).into_iter().map(|range| text[range].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(marked("京都の寺はどこ", "古い京都の寺、京都"), ["京都の寺", "京都"]);
+    assert_eq!(marked("ＡＢＣ", "xabcx"), ["abc"], "full-width letters are the same");
+    assert_eq!(marked("キロ", "5㌔の道"), ["㌔"], "one character that stands for two");
+    assert!(marked("海", "海と山").is_empty() && marked("", "海").is_empty() && marked("海山", "海、山").is_empty());
 }
 
 #[test]

@@ -1,19 +1,13 @@
 #!/usr/bin/env bash
-# Builds the site into web/dist, to be served by any static web server.
-#   web/build.sh            the page alone
-#   web/build.sh MODEL      with a model folder that the page loads at a click
+# Builds the page into web/dist, for `anaume serve` and `anaume site`; a program built afterwards has it inside.
+#   web/build.sh            builds it
 #   web/build.sh --check    nothing: says whether it could be built here
 # Needs the target wasm32-unknown-unknown: from rustup, or, where rustup reaches no server, from Debian's packages
 # rustc-web, cargo-web and rust-web-src (installed here if this is root).
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 check=
-if [ "${1:-}" = --check ]; then check=1; shift; fi
-model=${1:+$(realpath "$1")}
-if [ -n "$model" ] && ! [ -f "$model/config.json" ]; then
-  echo "error: $1 is not a model folder" >&2
-  exit 2
-fi
+if [ "${1:-}" = --check ]; then check=1; fi
 cd "$root"
 target=wasm32-unknown-unknown
 cargo=(cargo build)
@@ -53,11 +47,5 @@ rm -rf "$dist"
 mkdir -p "$dist"
 "$bindgen" --target web --no-typescript --remove-name-section --out-dir "$dist" "target/$target/release/anaume-web.wasm"
 cp web/index.html web/start.js web/style.css public/tokens.css public/icon.svg "$dist"
-if [ -n "$model" ]; then
-  mkdir "$dist/model"
-  for file in config.json tokenizer.json tokenizer_config.json model.safetensors; do
-    if [ -f "$model/$file" ]; then cp "$model/$file" "$dist/model/"; fi
-  done
-fi
 size=$(gzip -9 -c "$dist/anaume-web_bg.wasm" | wc -c)
-echo "$dist: WebAssembly of $((size / 1024)) KiB gzipped; serve it with any web server, for example python3 -m http.server -d $dist"
+echo "$dist: WebAssembly of $((size / 1024)) KiB gzipped; anaume serve --page $dist"

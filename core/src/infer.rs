@@ -8,6 +8,7 @@ pub use gold::{GoldScore, JudgedMask};
 pub use pseudo_likelihood::{MaskedCopy, SCORING_TOKENS_PER_FORWARD, sample_positions};
 
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 
 use crate::batch::Sequences;
 use crate::config::Pooling;
@@ -41,8 +42,21 @@ pub struct ModelFiles<'a> {
     pub tokenizer_config_json: Option<&'a [u8]>,
 }
 
+/// A token of a text, as the model reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// Its spelling in the vocabulary.
+    pub piece: String,
+    /// Its byte range in the text, as in [`crate::tokenizer::Encoding::offsets`].
+    pub offsets: (usize, usize),
+    /// Whether it is a mask.
+    pub is_mask: bool,
+}
+
 /// One candidate for a mask.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The token as shown to a reader.
     pub token: String,
@@ -53,7 +67,7 @@ pub struct Candidate {
 }
 
 /// The answer for one text.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FillMask {
     /// The text as asked.
     pub text: String,
@@ -64,7 +78,7 @@ pub struct FillMask {
 }
 
 /// How texts become vectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct EmbedOptions {
     /// How the vectors of a text's tokens become one.
     pub pooling: Pooling,
@@ -104,6 +118,18 @@ impl Engine {
     /// Tokens that the model chooses from.
     pub fn vocab_size(&self) -> usize {
         self.config.vocab_size()
+    }
+
+    /// The tokens of a text, CLS and SEP among them, however long it is.
+    pub fn tokens(&self, text: &str, convention: MaskConvention) -> Result<Vec<Token>> {
+        let encoding = self.tokenizer.encode(text, convention)?;
+        let token = |(index, (id, offsets)): (usize, (&u32, &(usize, usize)))| Token {
+            id: *id,
+            piece: self.tokenizer.piece(*id).unwrap_or_default(),
+            offsets: *offsets,
+            is_mask: encoding.mask_positions.contains(&index),
+        };
+        Ok(encoding.ids.iter().zip(&encoding.offsets).enumerate().map(token).collect())
     }
 
     /// The likeliest `top_k` tokens at every mask of every text.

@@ -1,10 +1,13 @@
-//! Searching passages: BM25 on character bigrams, and the exact best of scores that come in blocks.
+//! Searching passages: BM25 on character bigrams, the exact best of scores that come in blocks, and an index of both.
+
+mod index;
 
 use std::collections::HashMap;
 
 use tokenizers::NormalizedString;
 
 use crate::error::{Error, Result};
+pub use index::{PassageIndex, shared_ranges};
 
 /// Two characters side by side; a character that stands alone is followed by NUL.
 pub type Bigram = [char; 2];

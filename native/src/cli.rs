@@ -7,7 +7,7 @@ use clap::Parser;
 use anaume_core::report::schema::DOCUMENTS;
 
 use crate::{
-    bench, data, device, eval, fill_mask, leaderboard, merge, model, quickstart, schema, tokenizer, train, verify,
+    bench, data, device, eval, fill_mask, leaderboard, merge, model, quickstart, schema, site, tokenizer, train, verify,
 };
 
 /// Japanese ModernBERT, from tokenizer to answers, on any GPU or the CPU.
@@ -69,9 +69,20 @@ pub enum Command {
     #[command(after_help = "Examples:\n  anaume leaderboard results/\n  \
         anaume leaderboard results/ other-results/ --format html --sort jsts --out leaderboard.html")]
     Leaderboard(leaderboard::Args),
+    /// Write leaderboard, figures and training curves as one page to pass on
+    #[command(after_help = "Example:\n  anaume report results/ run/ --out report.html")]
+    Report(leaderboard::report::Args),
     /// Join the results folders of several machines and name what is missing
     #[command(after_help = "Example:\n  anaume merge shard-0/ shard-1/ --out results/")]
     Merge(merge::Args),
+    /// Show the page with results, runs and models in the browser, on this machine alone
+    #[command(
+        after_help = "Examples:\n  anaume serve results/ run/ --model model/\n  anaume serve --page web/dist --port 0"
+    )]
+    Serve(site::serve::Args),
+    /// Write the page with results, runs and models as files for any static web server
+    #[command(after_help = "Example:\n  anaume site results/ --model model/ --out site/")]
+    Site(site::Args),
     /// Print the JSON Schema of a document that the program writes, or the names of all
     #[command(after_help = "Example:\n  anaume schema results > results.schema.json")]
     Schema {
@@ -109,7 +120,10 @@ impl Command {
             Self::Finetune(args) => eval::finetune(&args),
             Self::Eval(command) => eval::run(&command),
             Self::Leaderboard(args) => leaderboard::run(&args),
+            Self::Report(args) => leaderboard::report::run(&args),
             Self::Merge(args) => merge::run(&args),
+            Self::Serve(args) => site::serve::run(&args),
+            Self::Site(args) => site::run(&args),
             Self::Schema { name } => schema::run(name.as_deref()),
             Self::Bench(args) => bench::run(&args),
             Self::Devices { json } => device::run(json),

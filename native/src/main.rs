@@ -26,6 +26,7 @@ mod quickstart;
 mod run_record;
 mod schema;
 mod signals;
+mod site;
 mod tokenizer;
 mod train;
 mod verify;

@@ -1,167 +1,130 @@
-//! The model of the page: where its files come from and what it runs on.
-//!
-//! Empty → fetching → preparing → ready, or failed at any point.
+//! The page's side of the worker: requests out, replies in, and a worker that can be stopped in the middle of its work.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 
-use anaume_core::infer::{Engine, FillMask, ModelFiles};
-use anaume_core::tokenizer::MaskConvention;
-use burn::tensor::Device;
-use js_sys::Promise;
-use leptos::prelude::window;
-use wasm_bindgen_futures::JsFuture;
-use web_sys::FileList;
+use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use js_sys::Array;
+use wasm_bindgen::prelude::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
 
-use crate::fetch::{self, FILES, OPTIONAL_FILE, Result};
+use crate::fetch::reason;
+use crate::protocol::{Failure, Reply, Request};
 
-/// Candidates shown for a mask.
-const TOP_K: usize = 5;
-/// Folder of the model that the site brings, beside the page.
-const SITE_MODEL: &str = "model";
+/// The script of the page, which the worker starts with too.
+const SCRIPT: &str = "start.js";
 
-/// Where the model stands.
+/// Who waits for the replies to which request.
+type Waiting = Rc<RefCell<HashMap<u64, UnboundedSender<Reply>>>>;
+
+/// A worker. Clones speak to the same one.
 #[derive(Clone)]
-pub enum State {
-    /// No model has been asked for.
-    Empty,
-    /// A file is being read.
-    Fetching {
-        /// Its name.
-        file: &'static str,
-        /// Bytes so far.
-        done: u64,
-        /// Bytes in all, where they are known.
-        total: Option<u64>,
-    },
-    /// The weights go to the device.
-    Preparing,
-    /// Answers can be had.
-    Ready(Rc<Model>),
-    /// What went wrong.
-    Failed(String),
+pub struct Engine {
+    inner: Rc<RefCell<Inner>>,
+    next: Rc<Cell<u64>>,
 }
 
-impl State {
-    /// Whether a load is under way.
-    pub fn is_busy(&self) -> bool {
-        matches!(self, Self::Fetching { .. } | Self::Preparing)
+struct Inner {
+    worker: Worker,
+    waiting: Waiting,
+    /// Messages that wait for [`Reply::Listening`]; `None` from then on.
+    outbox: Rc<RefCell<Option<Vec<Array>>>>,
+}
+
+impl Engine {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// A browser that starts none.
+    pub fn start() -> Result<Self, Failure> {
+        Ok(Self { inner: Rc::new(RefCell::new(Inner::start()?)), next: Rc::new(Cell::new(1)) })
     }
 
-    /// The model, once it is there.
-    pub fn model(&self) -> Option<Rc<Model>> {
-        if let Self::Ready(model) = self { Some(model.clone()) } else { None }
-    }
-}
-
-/// A model in memory.
-pub struct Model {
-    engine: Engine,
-    /// Where it came from.
-    pub origin: Origin,
-    /// `WebGPU` or `CPU`.
-    pub device: &'static str,
-}
-
-impl Model {
-    /// The likeliest tokens at every mask of a text.
-    pub async fn fill_mask(&self, text: String) -> Result<FillMask> {
-        let answers = self.engine.fill_mask(&[text], TOP_K, MaskConvention::Clean).await;
-        answers.map_err(|error| error.to_string())?.pop().ok_or_else(|| "no answer".into())
-    }
-}
-
-/// Where a model came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The site.
-    Site,
-    /// The reader's machine.
-    Files,
-}
-
-impl Origin {
-    /// Its name in the page's markup.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Site => "site",
-            Self::Files => "files",
+    /// The replies to a request, in order, up to the last. `files` go with it.
+    pub fn ask(&self, request: &Request, files: &JsValue) -> UnboundedReceiver<Reply> {
+        let number = self.next.replace(self.next.get() + 1);
+        let (sender, receiver) = unbounded();
+        let json = serde_json::to_string(request).expect("requests have string keys only, so they are always JSON");
+        let message = Array::of3(&(number as f64).into(), &json.into(), files);
+        let inner = self.inner.borrow();
+        inner.waiting.borrow_mut().insert(number, sender);
+        match &mut *inner.outbox.borrow_mut() {
+            Some(outbox) => outbox.push(message),
+            None => inner.post(&message),
         }
+        receiver
+    }
+
+    /// Ends whatever the worker does and starts another one, which has no models. Replies that are waited for end.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn restart(&self) -> Result<(), Failure> {
+        self.inner.borrow().worker.terminate();
+        let fresh = Inner::start()?;
+        *self.inner.borrow_mut() = fresh;
+        Ok(())
     }
 }
 
-/// Where a model's files come from.
-pub enum Source {
-    /// The folder `model/` beside the page.
-    Site,
-    /// Files that the reader chose.
-    Files(FileList),
-}
+impl Inner {
+    fn start() -> Result<Self, Failure> {
+        let options = WorkerOptions::new();
+        options.set_type(WorkerType::Module);
+        let search = leptos::prelude::window().location().search().unwrap_or_default();
+        let worker = Worker::new_with_options(&format!("{SCRIPT}{search}"), &options);
+        let worker = worker.map_err(|cause| Failure::new(reason(&cause)))?;
+        let (waiting, outbox) = (Waiting::default(), Rc::new(RefCell::new(Some(Vec::new()))));
+        let inner = Self { worker, waiting, outbox };
+        inner.listen();
+        Ok(inner)
+    }
 
-/// Loads a model; `report` hears every state, the last one included.
-pub async fn load(source: Source, report: impl Fn(State)) {
-    match files(&source, &report).await {
-        Ok(files) => {
-            report(State::Preparing);
-            next_task().await;
-            let origin = if matches!(source, Source::Site) { Origin::Site } else { Origin::Files };
-            report(prepare(origin, files).await.map_or_else(State::Failed, |model| State::Ready(Rc::new(model))));
-        }
-        Err(cause) => report(State::Failed(cause)),
+    fn listen(&self) {
+        let (waiting, outbox, worker) = (self.waiting.clone(), self.outbox.clone(), self.worker.clone());
+        let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
+            let message: Array = event.data().unchecked_into();
+            let number = message.get(0).as_f64().unwrap_or_default() as u64;
+            let reply = serde_json::from_str(&message.get(1).as_string().unwrap_or_default());
+            match reply.unwrap_or_else(|cause| Reply::Failed(Failure::new(cause))) {
+                Reply::Listening => outbox.take().into_iter().flatten().for_each(|early| send(&worker, &early)),
+                reply => deliver(&waiting, number, reply),
+            }
+        });
+        self.worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        // It lives as long as the worker, of which there is one at a time.
+        on_message.forget();
+        let waiting = self.waiting.clone();
+        let on_error = Closure::<dyn Fn(ErrorEvent)>::new(move |event: ErrorEvent| {
+            let numbers: Vec<u64> = waiting.borrow().keys().copied().collect();
+            for number in numbers {
+                deliver(&waiting, number, Reply::Failed(Failure::new(event.message())));
+            }
+        });
+        self.worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+        on_error.forget();
+    }
+
+    fn post(&self, message: &Array) {
+        send(&self.worker, message);
     }
 }
 
-/// The files of [`FILES`], in that order.
-async fn files(source: &Source, report: &impl Fn(State)) -> Result<[Option<Vec<u8>>; 4]> {
-    let mut all = [const { None }; 4];
-    for (file, bytes) in FILES.into_iter().zip(&mut all) {
-        let progress = |done, total| report(State::Fetching { file, done, total });
-        progress(0, None);
-        *bytes = match source {
-            Source::Site => fetch::from_url(&format!("{SITE_MODEL}/{file}"), progress).await?,
-            Source::Files(files) => fetch::from_files(files, file).await?,
-        };
-        if bytes.is_none() && file != OPTIONAL_FILE {
-            return Err(format!("{file}: there is no such file"));
-        }
+fn send(worker: &Worker, message: &Array) {
+    // Numbers, strings and files can always be sent.
+    let _ = worker.post_message(message);
+}
+
+/// Gives a reply to who waits for it, and lets them go after the last one.
+fn deliver(waiting: &Waiting, number: u64, reply: Reply) {
+    let is_last = reply.is_last();
+    if let Some(sender) = waiting.borrow().get(&number) {
+        // Who does not wait any more hears nothing.
+        let _ = sender.unbounded_send(reply);
     }
-    Ok(all)
-}
-
-async fn prepare(origin: Origin, files: [Option<Vec<u8>>; 4]) -> Result<Model> {
-    let (device, name) = device().await;
-    let [config, tokenizer, weights, tokenizer_config] = files.each_ref().map(Option::as_deref);
-    let files = ModelFiles {
-        config_json: config.unwrap_or_default(),
-        weights: weights.unwrap_or_default(),
-        tokenizer_json: tokenizer.unwrap_or_default(),
-        tokenizer_config_json: tokenizer_config,
-    };
-    let engine = Engine::new(files, &device).map_err(|error| error.to_string())?;
-    Ok(Model { engine, origin, device: name })
-}
-
-thread_local! {
-    /// WebGPU can be initialised once a page.
-    static DEVICE: OnceCell<(Device, &'static str)> = const { OnceCell::new() };
-}
-
-/// WebGPU where the browser gives it, else the CPU; `?device=cpu` in the address asks for the CPU.
-async fn device() -> (Device, &'static str) {
-    if let Some(known) = DEVICE.with(|device| device.get().cloned()) {
-        return known;
+    if is_last {
+        waiting.borrow_mut().remove(&number);
     }
-    let asked_for_cpu = window().location().search().is_ok_and(|search| search.contains("device=cpu"));
-    let webgpu = if asked_for_cpu { None } else { Device::wgpu_options().init_async().await.ok() };
-    let opened = webgpu.map_or_else(|| (Device::flex(), "CPU"), |device| (device, "WebGPU"));
-    DEVICE.with(|device| device.get_or_init(|| opened).clone())
-}
-
-/// Lets the page show what it has before the thread is busy.
-pub async fn next_task() {
-    let after = |resolve: js_sys::Function, _| {
-        // A browser without timers has no page to keep alive.
-        let _ = window().set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, 0);
-    };
-    let _ = JsFuture::from(Promise::new(&mut { after })).await;
 }

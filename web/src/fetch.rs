@@ -1,56 +1,119 @@
-//! The bytes of a model: from this site, with progress, or from files of the reader's machine.
+//! The bytes of a model: from this site, with progress and checked, or from files of the reader's machine.
 
-use js_sys::{Reflect, Uint8Array};
+use std::time::Duration;
+
+use anaume_core::report::site::SiteFile;
+use js_sys::{Array, Reflect, Uint8Array};
+use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{File, FileList, ReadableStreamDefaultReader, Response};
+use web_sys::{
+    File, HtmlAnchorElement, HtmlInputElement, ReadableStreamDefaultReader, Response, Url, WorkerGlobalScope,
+};
 
-/// What could not be read, and why.
-pub type Result<T> = std::result::Result<T, String>;
+use crate::protocol::{Failure, Hint, Result};
 
 /// Names of the files of a model folder.
 pub const FILES: [&str; 4] = ["config.json", "tokenizer.json", "model.safetensors", OPTIONAL_FILE];
 /// The one of them that may be missing.
 pub const OPTIONAL_FILE: &str = "tokenizer_config.json";
 
-fn reason(value: &JsValue) -> String {
+/// How long a file is kept for its download.
+const DOWNLOAD_TIME: Duration = Duration::from_secs(60);
+
+/// The words of a JavaScript error.
+pub fn reason(value: &JsValue) -> String {
     value.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{value:?}"), |error| String::from(error.message()))
 }
 
-/// The body of `url`, `None` where the server has no such file; `progress` hears the bytes so far and, where the server says it, their number in the end.
-pub async fn from_url(url: &str, progress: impl Fn(u64, Option<u64>)) -> Result<Option<Vec<u8>>> {
-    let failed = |cause: &JsValue| format!("{url}: {}", reason(cause));
-    let response = JsFuture::from(leptos::prelude::window().fetch_with_str(url)).await.map_err(|e| failed(&e))?;
+/// The file beside the page, checked against what is known of it; `progress` hears the bytes so far.
+pub async fn from_url(file: &SiteFile, progress: impl Fn(u64)) -> Result<Vec<u8>> {
+    let url = &file.url;
+    let failed = |cause: &JsValue| Failure::new(format!("{url}: {}", reason(cause))).with(Hint::TryAgain);
+    let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
+    let response = JsFuture::from(scope.fetch_with_str(url)).await.map_err(|cause| failed(&cause))?;
     let response: Response = response.unchecked_into();
-    if response.status() == 404 {
-        return Ok(None);
-    }
     if !response.ok() {
-        return Err(format!("{url}: HTTP {}", response.status()));
+        return Err(Failure::new(format!("{url}: HTTP {}", response.status())).with(Hint::TryAgain));
     }
-    let length = response.headers().get("content-length").ok().flatten();
-    let total = length.and_then(|length| length.parse().ok());
-    let body = response.body().ok_or_else(|| format!("{url}: no body"))?;
+    let body = response.body().ok_or_else(|| Failure::new(format!("{url}: no body")))?;
     let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
-    let mut bytes = Vec::new();
+    let (mut bytes, mut hash) = (Vec::new(), Sha256::new());
     loop {
-        let chunk = JsFuture::from(reader.read()).await.map_err(|e| failed(&e))?;
+        let chunk = JsFuture::from(reader.read()).await.map_err(|cause| failed(&cause))?;
         let field = |name: &str| Reflect::get(&chunk, &name.into()).unwrap_or(JsValue::UNDEFINED);
         if field("done").is_truthy() {
-            return Ok(Some(bytes));
+            break;
         }
         let start = bytes.len();
         let chunk: Uint8Array = field("value").unchecked_into();
         bytes.resize(start + chunk.length() as usize, 0);
         chunk.copy_to(&mut bytes[start..]);
-        progress(bytes.len() as u64, total);
+        hash.update(&bytes[start..]);
+        progress(bytes.len() as u64);
+    }
+    let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    match &file.sha256 {
+        Some(expected) if *expected != found => {
+            let what = format!("{url}: SHA-256 {found} is not {expected}: the file is damaged or has changed");
+            Err(Failure::new(what).with(Hint::TryAgain))
+        }
+        _ => Ok(bytes),
     }
 }
 
+/// A text beside the page.
+pub async fn text(url: &str) -> Result<String> {
+    let failed = |cause: JsValue| Failure::new(format!("{url}: {}", reason(&cause))).with(Hint::TryAgain);
+    let response = JsFuture::from(leptos::prelude::window().fetch_with_str(url)).await.map_err(failed)?;
+    let response: Response = response.unchecked_into();
+    if !response.ok() {
+        return Err(Failure::new(format!("{url}: HTTP {}", response.status())).with(Hint::TryAgain));
+    }
+    let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
+    Ok(text.as_string().unwrap_or_default())
+}
+
+/// The files that a reader chose. The choice is taken back from the page, so that the same file can be chosen again.
+pub fn chosen(event: &leptos::ev::Event) -> Vec<File> {
+    let Some(input) = event.target().map(|target| target.unchecked_into::<HtmlInputElement>()) else {
+        return Vec::new();
+    };
+    let files = input.files().map(|files| Array::from(&files).iter().map(JsCast::unchecked_into).collect());
+    input.set_value("");
+    files.unwrap_or_default()
+}
+
+/// The text of a file of the reader's machine.
+pub async fn text_of(file: &File) -> Result<String> {
+    let failed = |cause| Failure::new(format!("{}: {}", file.name(), reason(&cause)));
+    let text = JsFuture::from(file.text()).await.map_err(failed)?;
+    Ok(text.as_string().unwrap_or_default())
+}
+
 /// The file of this name among those that were chosen, `None` where there is none.
-pub async fn from_files(files: &FileList, name: &str) -> Result<Option<Vec<u8>>> {
-    let mut all = (0..files.length()).filter_map(|index| files.item(index));
-    let Some(file): Option<File> = all.find(|file| file.name() == name) else { return Ok(None) };
-    let buffer = JsFuture::from(file.array_buffer()).await.map_err(|cause| format!("{name}: {}", reason(&cause)))?;
-    Ok(Some(Uint8Array::new(&buffer).to_vec()))
+pub async fn from_files(files: &[File], name: &str) -> Result<Option<Vec<u8>>> {
+    match files.iter().find(|file| file.name() == name) {
+        Some(file) => bytes_of(file).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The bytes of a file of the reader's machine.
+pub async fn bytes_of(file: &File) -> Result<Vec<u8>> {
+    let failed = |cause| Failure::new(format!("{}: {}", file.name(), reason(&cause)));
+    let buffer = JsFuture::from(file.array_buffer()).await.map_err(failed)?;
+    Ok(Uint8Array::new(&buffer).to_vec())
+}
+
+/// Gives what stands under the address of a blob to the reader as a file.
+pub fn save_as(name: &str, url: &str) {
+    let Ok(link) = leptos::prelude::document().create_element("a") else { return };
+    let link: HtmlAnchorElement = link.unchecked_into();
+    link.set_href(url);
+    link.set_download(name);
+    link.click();
+    // The browser reads it after the click; then its memory can go.
+    let url = url.to_owned();
+    leptos::prelude::set_timeout(move || _ = Url::revoke_object_url(&url), DOWNLOAD_TIME);
 }

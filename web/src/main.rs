@@ -1,11 +1,30 @@
-//! Anaume in the browser: fills masks with the same `core` functions that the command line calls.
+//! Anaume in the browser: the page, and the worker in which the same `core` computes that the command line calls.
 
+mod app;
 mod engine;
 mod fetch;
-mod page;
+mod models;
+mod pages;
+mod passages;
+mod protocol;
 mod texts;
+mod worker;
+
+#[cfg(target_family = "wasm")]
+unsafe extern "C" {
+    /// Runs what registers itself before `main`, such as the parts of the kernel compiler.
+    fn __wasm_call_ctors();
+}
 
 fn main() {
+    // A linker that finds no such call puts one before every export, the many small ones of wasm-bindgen among them, and
+    // the page stands still for a tenth of a second at each change.
+    // SAFETY: it is called once, before anything that it registers is used.
+    #[cfg(target_family = "wasm")]
+    unsafe {
+        __wasm_call_ctors();
+    }
     console_error_panic_hook::set_once();
-    leptos::mount::mount_to_body(page::FillMaskPage);
+    // One program for both, so that the browser loads and compiles it once.
+    if worker::is_here() { worker::start() } else { leptos::mount::mount_to_body(app::App) }
 }

@@ -1,8 +1,6 @@
-//! Every word of the page, in Japanese and English.
+//! The words of the site that are put together, in Japanese and English.
 
-use std::fmt::Display;
-
-use crate::engine::Origin;
+use crate::protocol::{Failure, Hint, IndexInfo, ModelInfo, Progress};
 
 /// The language of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +18,14 @@ impl Language {
         if preferred.is_none_or(|tag| tag.starts_with("ja")) { Self::Japanese } else { Self::English }
     }
 
+    /// The one that the page is not in.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Japanese => Self::English,
+            Self::English => Self::Japanese,
+        }
+    }
+
     /// The text in this language.
     pub fn pick<'a>(self, japanese: &'a str, english: &'a str) -> &'a str {
         match self {
@@ -28,23 +34,49 @@ impl Language {
         }
     }
 
-    /// Which model answers, and where it runs.
-    pub fn ready(self, origin: Origin, device: &str) -> String {
-        match (self, origin) {
-            (Self::Japanese, Origin::Site) => format!("このサイトのモデルが {device} で答えます。"),
-            (Self::Japanese, Origin::Files) => format!("手元のモデルが {device} で答えます。"),
-            (Self::English, Origin::Site) => format!("The model of this site answers on {device}."),
-            (Self::English, Origin::Files) => format!("Your own model answers on {device}."),
+    /// An offer to load a model.
+    pub fn load(self, model: &str, size_bytes: u64) -> String {
+        let size = mebibytes(size_bytes);
+        match self {
+            Self::Japanese => format!("{model} を読み込む ({size} MiB)"),
+            Self::English => format!("Load {model} ({size} MiB)"),
+        }
+    }
+
+    /// What a model is and where it runs.
+    pub fn ready(self, model: &ModelInfo) -> String {
+        let millions = model.num_parameters as f64 / 1e6;
+        let (length, device) = (model.max_length, &model.device);
+        match self {
+            Self::Japanese => format!("{device} で答えます。{millions:.1} M パラメータ、{length} トークンまで"),
+            Self::English => format!("answers on {device}: {millions:.1} M parameters, up to {length} tokens"),
         }
     }
 
     /// How much has come.
-    pub fn progress(self, file: &str, done: u64, total: Option<u64>) -> String {
-        let mebibytes = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
-        let total = total.map_or("?".into(), mebibytes);
+    pub fn progress(self, progress: &Progress) -> String {
+        let (file, done) = (&progress.file, mebibytes(progress.done_bytes));
+        let total = progress.total_bytes.map_or("?".into(), mebibytes);
         match self {
-            Self::Japanese => format!("{file} を読み込み中: {} / {total} MiB", mebibytes(done)),
-            Self::English => format!("Loading {file}: {} of {total} MiB", mebibytes(done)),
+            Self::Japanese => format!("{file} を読み込み中: {done} / {total} MiB"),
+            Self::English => format!("Loading {file}: {done} of {total} MiB"),
+        }
+    }
+
+    /// How many files were read.
+    pub fn files(self, done: usize, total: usize) -> String {
+        match self {
+            Self::Japanese => format!("{total} ファイル中 {done} を読みました"),
+            Self::English => format!("{done} of {total} files read"),
+        }
+    }
+
+    /// What can be searched.
+    pub fn indexed(self, index: &IndexInfo) -> String {
+        let (count, model) = (index.num_passages, &index.model);
+        match self {
+            Self::Japanese => format!("{count} 件の文書を {model} で索引にしました。"),
+            Self::English => format!("{count} passages are indexed with {model}."),
         }
     }
 
@@ -56,11 +88,30 @@ impl Language {
         }
     }
 
-    /// A failure.
-    pub fn failure(self, cause: &dyn Display) -> String {
+    /// A failure, and what to do about it.
+    pub fn failure(self, failure: &Failure) -> String {
+        let hint = failure.hint.map_or("", |hint| self.hint(hint));
         match self {
-            Self::Japanese => format!("うまくいきませんでした: {cause}"),
-            Self::English => format!("That did not work: {cause}"),
+            Self::Japanese => format!("うまくいきませんでした: {}。{hint}", failure.what.trim_end_matches(['。', '.'])),
+            Self::English => format!("That did not work: {}. {hint}", failure.what.trim_end_matches('.')),
         }
     }
+
+    fn hint(self, hint: Hint) -> &'static str {
+        match hint {
+            Hint::ChooseAllFiles => self.pick(
+                "モデルのフォルダーのファイルをまとめて選んでください。",
+                "Choose all files of the model's folder together.",
+            ),
+            Hint::PutMask => self.pick("[MASK] を文に入れてください。", "Put [MASK] into the text."),
+            Hint::LoadItsModel => {
+                self.pick("索引を作ったモデルを読み込んでください。", "Load the model that made the index.")
+            }
+            Hint::TryAgain => self.pick("もう一度読み込んでください。", "Load it again."),
+        }
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }

@@ -5,17 +5,19 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::eval::{EvalReport, Plan, Sample};
+use super::site::SiteIndex;
 use super::{Record, RunManifest};
 use crate::leaderboard::Leaderboard;
 
 /// Names of the documents, each with what it is.
-pub const DOCUMENTS: [(&str, &str); 6] = [
+pub const DOCUMENTS: [(&str, &str); 7] = [
     ("leaderboard", "the table of anaume leaderboard --format json"),
     ("metrics", "one line of a run's metrics.jsonl"),
     ("plan", "plan.json of a results folder: which results it is to hold"),
     ("results", "results.json of an evaluation, and report.json of a model"),
     ("run", "run.json of a pretraining run"),
     ("sample", "one line of samples.jsonl beside results.json"),
+    ("site", "site.json beside the page: models, results and runs"),
 ];
 
 /// The schema of a document; `None` for a name that [`DOCUMENTS`] lacks.
@@ -27,6 +29,7 @@ pub fn schema(name: &str) -> Option<Value> {
         "results" => of::<EvalReport>(),
         "run" => of::<RunManifest>(),
         "sample" => of::<Sample>(),
+        "site" => of::<SiteIndex>(),
         _ => return None,
     })
 }

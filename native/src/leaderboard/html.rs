@@ -1,7 +1,8 @@
-//! The table as one page: no script, nothing from elsewhere.
+//! The table as one page, with figures if there are any: no script, nothing from elsewhere.
 
 use anaume_core::leaderboard::display::{Mark, Shown, baseline_label};
 use anaume_core::leaderboard::{Column, Leaderboard, Row};
+use anaume_core::plot::NamedFigure;
 
 const TOKENS: &str = include_str!("../../../public/tokens.css");
 const STYLE: &str = include_str!("page.css");
@@ -22,8 +23,46 @@ const GLOSSES: [(&str, &str); 12] = [
     ("fill-mask", "穴埋め"),
 ];
 
-/// The page.
+/// The page of a table.
 pub fn page(board: &Leaderboard) -> String {
+    let title = "順位表 <span lang=\"en\">Leaderboard</span>";
+    document(title, &table_and_notes(board))
+}
+
+/// The page of everything: training curves and figures with their data, below the table where there is one.
+///
+/// # Errors
+/// A figure that cannot be drawn.
+pub fn report(board: Option<&Leaderboard>, figures: &[NamedFigure]) -> anyhow::Result<String> {
+    let mut body = board.map(table_and_notes).unwrap_or_default();
+    for named in figures {
+        body += &figure(named)?;
+    }
+    Ok(document("結果 <span lang=\"en\">Results</span>", &body))
+}
+
+/// The drawing with its data, which a screen reader and a spreadsheet can take.
+fn figure(named: &NamedFigure) -> anyhow::Result<String> {
+    let (svg, csv) = (named.figure.to_svg()?, escape(&named.figure.to_csv()));
+    let title = escape(named.figure.title());
+    Ok(format!(
+        "<figure id=\"{}\">\n<div role=\"img\" aria-label=\"{title}\">{svg}</div>\n<details><summary>データ \
+         <span lang=\"en\">Data (CSV)</span></summary><pre>{csv}</pre></details>\n</figure>\n",
+        escape(&named.name)
+    ))
+}
+
+/// The document around a title and a body, which are HTML.
+fn document(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"ja\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>穴埋め Anaume</title>\n<style>\n{TOKENS}{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         <h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
+    )
+}
+
+fn table_and_notes(board: &Leaderboard) -> String {
     let legend: String = board.legend().iter().map(|line| format!("<p>{}</p>\n", escape(line))).collect();
     let note = |(text, number): (&String, usize)| format!("<li id=\"note-{number}\">{}</li>\n", escape(text));
     let notes: String = board.notes.iter().zip(1..).map(note).collect();
@@ -32,13 +71,7 @@ pub fn page(board: &Leaderboard) -> String {
     } else {
         format!("<h2>注 <span lang=\"en\">Notes</span></h2>\n<ol>\n{notes}</ol>\n")
     };
-    format!(
-        "<!doctype html>\n<html lang=\"ja\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>順位表 Leaderboard</title>\n<style>\n{TOKENS}{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <h1>順位表 <span lang=\"en\">Leaderboard</span></h1>\n{}<div class=\"legend\" lang=\"en\">\n{legend}</div>\n{notes}</main>\n</body>\n</html>\n",
-        table(board)
-    )
+    format!("{}<div class=\"legend\" lang=\"en\">\n{legend}</div>\n{notes}", table(board))
 }
 
 fn table(board: &Leaderboard) -> String {

@@ -1,6 +1,7 @@
 //! `anaume leaderboard`: the results of models as one table.
 
 pub mod html;
+pub mod report;
 pub mod text;
 
 use std::path::{Path, PathBuf};

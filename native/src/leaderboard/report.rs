@@ -1,0 +1,57 @@
+//! `anaume report`: leaderboard, figures and training curves as one page that needs no server and no network.
+
+use std::path::PathBuf;
+
+use anaume_core::leaderboard::Run;
+use anaume_core::plot::{self, NamedFigure, figures, loss_chart};
+use anaume_core::report::eval::EvalReport;
+
+use super::{build, give, html};
+use crate::eval::results::find_reports;
+use crate::exit::{Coded, Exit};
+use crate::logs::read_metrics;
+use crate::run_record::METRICS;
+use crate::site::library::result_paths;
+
+/// Arguments of `anaume report`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Results folders and run folders, searched for results.json and metrics.jsonl
+    #[arg(required = true)]
+    pub results: Vec<PathBuf>,
+    /// The page to write
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// `anaume report …`.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let found = find_reports(&args.results)?;
+    let runs: Vec<Run> =
+        found.into_iter().map(|(path, report)| Run { place: path.display().to_string(), report }).collect();
+    let curves = training_curves(&args.results)?;
+    if runs.is_empty() && curves.is_empty() {
+        let message = format!("there is neither results.json nor {METRICS} below what was given");
+        return Err(Coded::error(Exit::Usage, message));
+    }
+    let board = if runs.is_empty() { None } else { Some(build(&runs)?) };
+    let reports: Vec<EvalReport> = runs.into_iter().map(|run| run.report).collect();
+    let mut all = figures(&reports, |_| true);
+    if !curves.is_empty() {
+        let figure = Box::new(loss_chart("学習曲線 (training curves)", &curves));
+        all.push(NamedFigure { name: "loss".into(), figure });
+    }
+    give(&html::report(board.as_ref(), &all)?, Some(&args.out))
+}
+
+/// The curves of every run below folders.
+fn training_curves(folders: &[PathBuf]) -> anyhow::Result<Vec<plot::Run>> {
+    let mut curves = Vec::new();
+    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+        for path in result_paths(folder)?.iter().filter(|path| path.ends_with(METRICS)) {
+            let name = path.parent().and_then(|run| run.file_name()).map(|name| name.to_string_lossy().into_owned());
+            curves.push(plot::Run::from_records(name.unwrap_or_default(), &read_metrics(path)?));
+        }
+    }
+    Ok(curves)
+}

@@ -1,0 +1,219 @@
+//! Models, results and runs beside the page: which there are, and which file an address stands for.
+//!
+//! `models/NAME/FILE`, and `results/I/PATH` for the I-th folder that was given.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use anaume_core::report::site::{SiteFile, SiteIndex, SiteModel};
+use anyhow::Context;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::{Digest, Sha256};
+
+use crate::eval::results::{RESULTS, SAMPLES};
+use crate::eval::subject;
+use crate::exit::{Coded, Exit};
+use crate::files::{read, sorted_entries};
+use crate::run_record::METRICS;
+
+/// Name of the list of everything beside the page.
+pub const INDEX: &str = "site.json";
+/// Files of a model that the page reads; the last may be missing.
+const MODEL_FILES: [&str; 4] = ["config.json", "tokenizer.json", "model.safetensors", "tokenizer_config.json"];
+/// Files of results and runs that the page reads.
+const RESULT_FILES: [&str; 4] = [RESULTS, SAMPLES, METRICS, "run.json"];
+/// Characters that stand for themselves in an address.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
+/// What stands beside the page.
+pub struct Library {
+    /// Real paths of the results and run folders.
+    folders: Vec<PathBuf>,
+    models: Vec<Model>,
+}
+
+struct Model {
+    name: String,
+    files: BTreeMap<&'static str, (PathBuf, SiteFile)>,
+}
+
+impl Library {
+    /// Looks at the folders.
+    ///
+    /// # Errors
+    /// A folder that is not there, a model folder that lacks a file.
+    pub fn open(results: &[PathBuf], models: &[PathBuf]) -> anyhow::Result<Self> {
+        let real = |path: &PathBuf| match std::fs::canonicalize(path) {
+            Ok(real) if real.is_dir() => Ok(real),
+            _ => Err(Coded::error(Exit::Usage, format!("{} is not a folder", path.display()))),
+        };
+        let names = subject::names(models);
+        let models = models.iter().zip(names).map(|(folder, name)| Model::open(folder, name));
+        Ok(Self {
+            folders: results.iter().map(real).collect::<Result<_, _>>()?,
+            models: models.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Everything there is now; training goes on while the page looks.
+    pub fn index(&self) -> anyhow::Result<SiteIndex> {
+        let mut index = SiteIndex::default();
+        for model in &self.models {
+            let files = model.files.values().map(|(_, file)| file.clone()).collect();
+            index.models.push(SiteModel { name: model.name.clone(), files });
+        }
+        for (url, path) in self.result_files()? {
+            let size_bytes = path.metadata().with_context(|| path.display().to_string())?.len();
+            let file = SiteFile { url, size_bytes, sha256: None };
+            match path.file_name().and_then(|name| name.to_str()) {
+                Some(RESULTS) => index.results.push(file),
+                Some(METRICS) => index.runs.push(file),
+                _ => {}
+            }
+        }
+        Ok(index)
+    }
+
+    /// Every file with its address, not encoded.
+    pub fn files(&self) -> anyhow::Result<Vec<(String, PathBuf)>> {
+        let of_model = |model: &Model| {
+            let file = |(name, (path, _)): (&&str, &(PathBuf, SiteFile))| {
+                (format!("models/{}/{name}", model.name), path.clone())
+            };
+            model.files.iter().map(file).collect::<Vec<_>>()
+        };
+        let mut files: Vec<_> = self.models.iter().flat_map(of_model).collect();
+        for (number, folder) in self.folders.iter().enumerate() {
+            for path in result_paths(folder)? {
+                let inner = path.strip_prefix(folder).unwrap_or(&path).components();
+                let inner: Vec<_> = inner.map(|part| part.as_os_str().to_string_lossy()).collect();
+                files.push((format!("results/{number}/{}", inner.join("/")), path.clone()));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Files of results and runs with their encoded addresses.
+    fn result_files(&self) -> anyhow::Result<Vec<(String, PathBuf)>> {
+        let files = self.files()?.into_iter().filter(|(url, _)| url.starts_with("results/"));
+        Ok(files.map(|(url, path)| (encoded(&url), path)).collect())
+    }
+
+    /// The file of a decoded address, inside one of the folders whatever links or dots it is made of.
+    pub fn find(&self, url: &str) -> Option<PathBuf> {
+        let (kind, rest) = url.split_once('/')?;
+        let (first, inner) = rest.split_once('/')?;
+        match kind {
+            "models" => {
+                let model = self.models.iter().find(|model| model.name == first)?;
+                model.files.get(inner).map(|(path, _)| path.clone())
+            }
+            "results" => {
+                let folder = self.folders.get(first.parse::<usize>().ok()?)?;
+                let name = inner.rsplit('/').next()?;
+                let is_plain = Path::new(inner).components().all(|part| matches!(part, Component::Normal(_)));
+                let path = std::fs::canonicalize(folder.join(inner)).ok()?;
+                let is_inside = path.starts_with(folder) && path.is_file();
+                (is_plain && is_inside && RESULT_FILES.contains(&name)).then_some(path)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Model {
+    fn open(folder: &Path, name: String) -> anyhow::Result<Self> {
+        let mut files = BTreeMap::new();
+        for file in MODEL_FILES {
+            // Real paths now, so that a link that changes later leads nowhere else.
+            let Ok(path) = std::fs::canonicalize(folder.join(file)) else { continue };
+            let bytes = read(&path)?;
+            let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            let url = encoded(&format!("models/{name}/{file}"));
+            files.insert(file, (path, SiteFile { url, size_bytes: bytes.len() as u64, sha256: Some(sha256) }));
+        }
+        match MODEL_FILES[..3].iter().find(|file| !files.contains_key(**file)) {
+            Some(missing) => Err(Coded::error(Exit::Usage, format!("{} holds no {missing}", folder.display()))),
+            None => Ok(Self { name, files }),
+        }
+    }
+}
+
+fn encoded(url: &str) -> String {
+    url.split('/').map(|part| utf8_percent_encode(part, ESCAPED).to_string()).collect::<Vec<_>>().join("/")
+}
+
+/// Files of results and runs below a folder; links are not followed.
+pub fn result_paths(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in sorted_entries(folder)? {
+        let kind = path.symlink_metadata().with_context(|| path.display().to_string())?.file_type();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if kind.is_dir() && !name.starts_with('.') {
+            found.extend(result_paths(&path)?);
+        } else if kind.is_file() && RESULT_FILES.contains(&name) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn library() -> (tempfile::TempDir, Library) {
+        let room = tempfile::tempdir().unwrap();
+        for file in [
+            "secret.json",
+            "results/結果/jsts/results.json",
+            "results/run/metrics.jsonl",
+            "results/run/model.safetensors",
+        ] {
+            let path = room.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "{}").unwrap();
+        }
+        let library = Library::open(&[room.path().join("results")], &[]).unwrap();
+        (room, library)
+    }
+
+    #[test]
+    fn the_index_lists_results_and_runs_under_encoded_addresses_that_can_be_found() {
+        let (_room, library) = library();
+        let index = library.index().unwrap();
+        assert_eq!(index.results[0].url, "results/0/%E7%B5%90%E6%9E%9C/jsts/results.json");
+        assert_eq!((index.runs[0].url.as_str(), index.runs[0].size_bytes), ("results/0/run/metrics.jsonl", 2));
+        assert!(library.find("results/0/結果/jsts/results.json").is_some());
+        assert_eq!(library.files().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn no_address_leads_out_of_the_folder_or_to_another_kind_of_file() {
+        let (room, library) = library();
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(room.path().join("secret.json"), room.path().join("results/run/run.json"))
+                .unwrap();
+            std::os::unix::fs::symlink(room.path(), room.path().join("results/up")).unwrap();
+            std::fs::write(room.path().join("results.json"), "{}").unwrap();
+        }
+        for address in [
+            "results/0/../secret.json",
+            "results/0/run/../run/metrics.jsonl",
+            "results/0/run/model.safetensors",
+            "results/0/run/run.json",
+            "results/0/up/results.json",
+            "results/0//etc/passwd",
+            "results/0/",
+            "results/1/run/metrics.jsonl",
+            "results/-1/run/metrics.jsonl",
+            "models/x/config.json",
+            "secret.json",
+            "",
+        ] {
+            assert_eq!(library.find(address), None, "{address}");
+        }
+        assert!(library.index().unwrap().runs.iter().all(|run| run.url == "results/0/run/metrics.jsonl"));
+    }
+}

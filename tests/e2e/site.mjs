@@ -1,0 +1,33 @@
+// What the tests in the browser share: the server, the browsers, the folders.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { basename, join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+export const shots = join(root, "target/e2e");
+export const { ANAUME_BIN: binary, ANAUME_MODEL: model, CHROMIUM = "/usr/bin/chromium" } = process.env;
+export const { ANAUME_RESULTS: results, ANAUME_RUN: run } = process.env;
+
+const common = ["--headless=new", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync"];
+export const devices = [
+  { device: "WebGPU", flags: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] },
+  { device: "CPU", flags: ["--disable-features=WebGPU", "--disable-gpu"] },
+];
+
+/** `anaume serve` with the built page: its address, the name it gives to the model, and its end. */
+export async function serve(...more) {
+  const child = spawn(binary, ["serve", "--page", join(root, "web/dist"), "--port", "0", ...more], { stdio: ["ignore", "pipe", "inherit"] });
+  const [origin] = await once(createInterface(child.stdout), "line");
+  const index = await (await fetch(`${origin}site.json`)).json();
+  return { origin, name: index.models[0]?.name ?? basename(model), stop: () => child.kill("SIGTERM") };
+}
+
+/** A browser with a profile of its own. */
+export function open(profile, flags) {
+  return chromium.launchPersistentContext(profile,
+    { executablePath: CHROMIUM, args: [...common, ...flags], locale: "ja-JP", viewport: { width: 900, height: 900 } });
+}

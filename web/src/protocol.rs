@@ -1,0 +1,201 @@
+//! What the page and its worker say to each other.
+//!
+//! A message is an array of its number, JSON, and files where there are any. Every request is answered by replies of its
+//! number; one that [`Reply::is_last`] ends it.
+
+use std::ops::Range;
+
+use anaume_core::infer::{FillMask, Token};
+use anaume_core::report::site::SiteFile;
+use serde::{Deserialize, Serialize};
+
+/// What the page asks for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Get a model's files and put it on the device, under a name of the page's choice.
+    Load {
+        /// The name.
+        model: String,
+        /// Where its files are.
+        source: Source,
+    },
+    /// Forget a model.
+    Unload {
+        /// Its name.
+        model: String,
+    },
+    /// Fill the masks of a text.
+    FillMask {
+        /// Name of the model.
+        model: String,
+        /// The text.
+        text: String,
+        /// Candidates for each mask.
+        top_k: usize,
+    },
+    /// Make the vectors of passages; they become the index, in place of an earlier one.
+    Index {
+        /// Name of the model.
+        model: String,
+        /// The passages.
+        passages: Vec<String>,
+    },
+    /// Search the index.
+    Search {
+        /// The query.
+        query: String,
+        /// Passages of each way of searching.
+        top_k: usize,
+    },
+    /// Make a file of the index.
+    SaveIndex,
+    /// Take the index from a file, which goes with the message.
+    OpenIndex,
+}
+
+/// Where a model's files are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// Beside the page.
+    Site(Vec<SiteFile>),
+    /// In files of the reader's machine, which go with the message.
+    Files,
+}
+
+/// What the worker answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// It listens; the first message of all.
+    Listening,
+    /// A file is being read.
+    Fetching(Progress),
+    /// The weights go to the device.
+    Preparing,
+    /// The model can be asked.
+    Loaded(ModelInfo),
+    /// The model is forgotten.
+    Unloaded,
+    /// The masks are filled.
+    Filled(Filled),
+    /// So many passages have a vector.
+    Indexing(usize),
+    /// The index can be searched.
+    Indexed(IndexInfo),
+    /// The index was searched.
+    Found(Found),
+    /// The address of the file, for a download.
+    Saved(String),
+    /// It did not work.
+    Failed(Failure),
+}
+
+impl Reply {
+    /// Whether no more replies follow.
+    pub const fn is_last(&self) -> bool {
+        !matches!(self, Self::Listening | Self::Fetching(_) | Self::Preparing | Self::Indexing(_))
+    }
+}
+
+/// How much of a model has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The file that is being read.
+    pub file: String,
+    /// Bytes so far, of all files.
+    pub done_bytes: u64,
+    /// Bytes of all files, where they are known.
+    pub total_bytes: Option<u64>,
+}
+
+/// A model that can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Parameters in all.
+    pub num_parameters: usize,
+    /// Longest input in tokens.
+    pub max_length: usize,
+    /// `WebGPU` or `CPU`.
+    pub device: String,
+}
+
+/// The answer to [`Request::FillMask`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Filled {
+    /// Candidates.
+    pub answer: FillMask,
+    /// The text's tokens.
+    pub tokens: Vec<Token>,
+    /// Time that the model took.
+    pub milliseconds: f64,
+}
+
+/// An index that can be searched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexInfo {
+    /// Name of the model that made the vectors, which queries need.
+    pub model: String,
+    /// Passages.
+    pub num_passages: usize,
+}
+
+/// The answer to [`Request::Search`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// The nearest by cosine.
+    pub by_meaning: Vec<Hit>,
+    /// The best by BM25.
+    pub by_words: Vec<Hit>,
+    /// Time that it took.
+    pub milliseconds: f64,
+}
+
+/// A passage that was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hit {
+    /// Its place among the passages.
+    pub number: usize,
+    /// Cosine or BM25.
+    pub score: f32,
+    /// The passage.
+    pub text: String,
+    /// Byte ranges that it shares with the query.
+    pub shared: Vec<Range<usize>>,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// In words.
+    pub what: String,
+    /// What the reader can do about it.
+    pub hint: Option<Hint>,
+}
+
+/// What a reader can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hint {
+    /// Choose all files of a model folder together.
+    ChooseAllFiles,
+    /// Put a mask into the text.
+    PutMask,
+    /// Load the model that made the index.
+    LoadItsModel,
+    /// Try again, the connection may have failed.
+    TryAgain,
+}
+
+impl Failure {
+    /// A failure that nothing is known to help against.
+    pub fn new(what: impl std::fmt::Display) -> Self {
+        Self { what: what.to_string(), hint: None }
+    }
+
+    /// The same with a hint.
+    pub const fn with(mut self, hint: Hint) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+}
+
+/// What went well, or what did not.
+pub type Result<T> = std::result::Result<T, Failure>;

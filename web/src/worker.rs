@@ -1,0 +1,227 @@
+//! The worker: models and everything that computes, off the thread of the page.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use anaume_core::config::Pooling;
+use anaume_core::infer::{Engine, ModelFiles};
+use anaume_core::retrieval::{PassageIndex, shared_ranges};
+use anaume_core::tokenizer::MaskConvention;
+use burn::tensor::Device;
+use js_sys::{Array, Uint8Array};
+use wasm_bindgen::prelude::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{Blob, DedicatedWorkerGlobalScope, File, MessageEvent, Url};
+
+use crate::fetch::{self, FILES, OPTIONAL_FILE};
+use crate::protocol::{
+    Failure, Filled, Found, Hint, Hit, IndexInfo, ModelInfo, Progress, Reply, Request, Result, Source,
+};
+
+/// Files of a model, in the order of [`FILES`].
+type Files = [Option<Vec<u8>>; 4];
+
+/// Longest passage and query, in tokens.
+const LONGEST_PASSAGE: usize = 512;
+/// Passages between two looks at the progress.
+const PASSAGES_A_STEP: usize = 8;
+
+thread_local! {
+    /// The passages that can be searched.
+    static INDEX: RefCell<Option<Rc<PassageIndex>>> = const { RefCell::new(None) };
+    /// Loaded models by name.
+    static MODELS: RefCell<HashMap<String, Rc<Engine>>> = RefCell::new(HashMap::new());
+    /// WebGPU can be initialised once in a worker.
+    static DEVICE: OnceCell<(Device, &'static str)> = const { OnceCell::new() };
+}
+
+fn scope() -> DedicatedWorkerGlobalScope {
+    js_sys::global().unchecked_into()
+}
+
+/// Whether this thread is the worker's.
+pub fn is_here() -> bool {
+    js_sys::global().is_instance_of::<DedicatedWorkerGlobalScope>()
+}
+
+/// Answers requests for as long as the worker lives.
+pub fn start() {
+    let listen = Closure::<dyn Fn(MessageEvent)>::new(|event: MessageEvent| {
+        let message: Array = event.data().unchecked_into();
+        let number = message.get(0).as_f64().unwrap_or(0.0);
+        let request = serde_json::from_str::<Request>(&message.get(1).as_string().unwrap_or_default());
+        spawn_local(async move {
+            let answered = match request {
+                Ok(request) => answer(request, &message.get(2), |reply| post(number, &reply)).await,
+                Err(cause) => Err(Failure::new(cause)),
+            };
+            post(number, &answered.unwrap_or_else(Reply::Failed));
+        });
+    });
+    scope().set_onmessage(Some(listen.as_ref().unchecked_ref()));
+    listen.forget();
+    post(0.0, &Reply::Listening);
+}
+
+fn post(number: f64, reply: &Reply) {
+    let json = serde_json::to_string(reply).expect("replies have string keys only, so they are always JSON");
+    let message = Array::of2(&number.into(), &json.into());
+    // A page that is gone hears nothing.
+    let _ = scope().post_message(&message);
+}
+
+async fn answer(request: Request, payload: &JsValue, report: impl Fn(Reply)) -> Result<Reply> {
+    match request {
+        Request::Load { model, source } => {
+            let files = files(&source, payload, &report).await?;
+            report(Reply::Preparing);
+            let (engine, info) = prepare(files).await?;
+            MODELS.with_borrow_mut(|models| models.insert(model, Rc::new(engine)));
+            Ok(Reply::Loaded(info))
+        }
+        Request::Unload { model } => {
+            MODELS.with_borrow_mut(|models| models.remove(&model));
+            Ok(Reply::Unloaded)
+        }
+        Request::FillMask { model, text, top_k } => fill_mask(engine(&model)?.as_ref(), text, top_k).await,
+        Request::Index { model, passages } => index(model, passages, &report).await,
+        Request::Search { query, top_k } => search(&query, top_k).await,
+        Request::SaveIndex => save_index(),
+        Request::OpenIndex => open_index(payload).await,
+    }
+}
+
+fn engine(name: &str) -> Result<Rc<Engine>> {
+    let found = MODELS.with_borrow(|models| models.get(name).cloned());
+    found.ok_or_else(|| Failure::new(format!("the model `{name}` is not loaded")))
+}
+
+async fn fill_mask(engine: &Engine, text: String, top_k: usize) -> Result<Reply> {
+    let start = js_sys::Date::now();
+    let tokens = engine.tokens(&text, MaskConvention::Clean).map_err(Failure::new)?;
+    let is_without = !tokens.iter().any(|token| token.is_mask);
+    let answers = engine.fill_mask(&[text], top_k, MaskConvention::Clean).await;
+    let failed = |cause| {
+        let failure = Failure::new(cause);
+        if is_without { failure.with(Hint::PutMask) } else { failure }
+    };
+    let answer = answers.map_err(failed)?.pop().ok_or_else(|| Failure::new("no answer"))?;
+    Ok(Reply::Filled(Filled { answer, tokens, milliseconds: js_sys::Date::now() - start }))
+}
+
+/// Embeds passages, the progress told after each step.
+async fn index(model: String, passages: Vec<String>, report: &impl Fn(Reply)) -> Result<Reply> {
+    let engine = engine(&model)?;
+    let max_length = engine.max_length().min(LONGEST_PASSAGE);
+    let mut vectors = Vec::with_capacity(passages.len());
+    for some in passages.chunks(PASSAGES_A_STEP) {
+        report(Reply::Indexing(vectors.len()));
+        vectors.extend(engine.embed(some, Pooling::Mean, max_length).await.map_err(Failure::new)?);
+    }
+    set_index(PassageIndex::new(model, passages, &vectors).map_err(Failure::new)?)
+}
+
+fn set_index(index: PassageIndex) -> Result<Reply> {
+    let info = IndexInfo { model: index.model.clone(), num_passages: index.passages.len() };
+    INDEX.set(Some(Rc::new(index)));
+    Ok(Reply::Indexed(info))
+}
+
+fn current_index() -> Result<Rc<PassageIndex>> {
+    INDEX.with_borrow(Clone::clone).ok_or_else(|| Failure::new("there is no index"))
+}
+
+async fn search(query: &str, top_k: usize) -> Result<Reply> {
+    let start = js_sys::Date::now();
+    let index = current_index()?;
+    let engine = engine(&index.model).map_err(|failure| failure.with(Hint::LoadItsModel))?;
+    let max_length = engine.max_length().min(LONGEST_PASSAGE);
+    let vectors = engine.embed(&[query.to_owned()], Pooling::Mean, max_length).await.map_err(Failure::new)?;
+    let by_meaning = index.by_meaning(&vectors[0], top_k).map_err(Failure::new)?;
+    let by_words = index.by_words(query, top_k);
+    let hit = |(number, score): (usize, f32)| {
+        let text = index.passages[number].clone();
+        Hit { number, score, shared: shared_ranges(query, &text), text }
+    };
+    let [by_meaning, by_words] = [by_meaning, by_words].map(|found| found.into_iter().map(hit).collect());
+    Ok(Reply::Found(Found { by_meaning, by_words, milliseconds: js_sys::Date::now() - start }))
+}
+
+fn save_index() -> Result<Reply> {
+    let bytes = current_index()?.to_bytes().map_err(Failure::new)?;
+    let parts = Array::of1(&Uint8Array::from(&bytes[..]));
+    let url = Blob::new_with_u8_array_sequence(&parts).and_then(|blob| Url::create_object_url_with_blob(&blob));
+    url.map(Reply::Saved).map_err(|cause| Failure::new(fetch::reason(&cause)))
+}
+
+async fn open_index(file: &JsValue) -> Result<Reply> {
+    let bytes = fetch::bytes_of(file.unchecked_ref()).await?;
+    set_index(PassageIndex::from_bytes(&bytes).map_err(Failure::new)?)
+}
+
+async fn files(source: &Source, payload: &JsValue, report: &impl Fn(Reply)) -> Result<Files> {
+    match source {
+        Source::Site(listed) => {
+            let total_bytes = Some(listed.iter().map(|file| file.size_bytes).sum());
+            let (mut all, mut before) = ([const { None }; 4], 0);
+            for (name, bytes) in FILES.into_iter().zip(&mut all) {
+                let Some(file) = listed.iter().find(|file| file.url.rsplit('/').next() == Some(name)) else { continue };
+                let progress = |done: u64| {
+                    report(Reply::Fetching(Progress { file: name.into(), done_bytes: before + done, total_bytes }));
+                };
+                progress(0);
+                *bytes = Some(fetch::from_url(file, progress).await?);
+                before += file.size_bytes;
+            }
+            complete(all)
+        }
+        Source::Files => {
+            let chosen: Vec<File> = payload.unchecked_ref::<Array>().iter().map(JsCast::unchecked_into).collect();
+            let mut all = [const { None }; 4];
+            for (name, bytes) in FILES.into_iter().zip(&mut all) {
+                report(Reply::Fetching(Progress { file: name.into(), ..Progress::default() }));
+                *bytes = fetch::from_files(&chosen, name).await?;
+            }
+            complete(all)
+        }
+    }
+}
+
+fn complete(files: Files) -> Result<Files> {
+    let missing = FILES.iter().zip(&files).find(|(name, bytes)| bytes.is_none() && **name != OPTIONAL_FILE);
+    match missing {
+        Some((name, _)) => Err(Failure::new(format!("{name}: there is no such file")).with(Hint::ChooseAllFiles)),
+        None => Ok(files),
+    }
+}
+
+async fn prepare(files: Files) -> Result<(Engine, ModelInfo)> {
+    let (device, name) = device().await;
+    let [config, tokenizer, weights, tokenizer_config] = files.each_ref().map(Option::as_deref);
+    let files = ModelFiles {
+        config_json: config.unwrap_or_default(),
+        weights: weights.unwrap_or_default(),
+        tokenizer_json: tokenizer.unwrap_or_default(),
+        tokenizer_config_json: tokenizer_config,
+    };
+    let engine = Engine::new(files, &device).map_err(Failure::new)?;
+    let info = ModelInfo {
+        num_parameters: engine.config.num_parameters(),
+        max_length: engine.max_length(),
+        device: name.into(),
+    };
+    Ok((engine, info))
+}
+
+/// WebGPU where the browser gives it, else the CPU; `?device=cpu` in the worker's address asks for the CPU.
+async fn device() -> (Device, &'static str) {
+    if let Some(known) = DEVICE.with(|device| device.get().cloned()) {
+        return known;
+    }
+    let asked_for_cpu = scope().location().search().contains("device=cpu");
+    let webgpu = if asked_for_cpu { None } else { Device::wgpu_options().init_async().await.ok() };
+    let opened = webgpu.map_or_else(|| (Device::flex(), "CPU"), |device| (device, "WebGPU"));
+    DEVICE.with(|device| device.get_or_init(|| opened).clone())
+}
