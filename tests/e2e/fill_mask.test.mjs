@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { binary, devices, model, open, serve, shots } from "./site.mjs";
+import { binary, devices, longestTask, model, open, problemsOf, serve, shots } from "./site.mjs";
 
 const text = "朝ご飯に[MASK]を食べて、お茶を[MASK]。";
 const files = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"].map((name) => join(model, name));
@@ -35,8 +35,7 @@ function assertSameAnswers(found, expected) {
 
 for (const { device, flags } of devices) {
   describe(device, () => {
-    let context, page, profile;
-    const problems = [];
+    let context, page, problems, profile;
 
     const ready = (name) => page.waitForSelector(`#models li[data-model="${name}"][data-state=ready][data-device="${device}"]`, { timeout: 120_000 });
     const state = (name, wanted) => page.waitForSelector(`#models li[data-model="${name}"][data-state=${wanted}]`, { timeout: 120_000 });
@@ -53,8 +52,7 @@ for (const { device, flags } of devices) {
       profile = mkdtempSync(join(tmpdir(), "anaume-e2e-"));
       context = await open(profile, flags);
       page = await context.newPage();
-      page.on("pageerror", (error) => problems.push(error.message));
-      page.on("console", (line) => line.type() === "error" && problems.push(line.text()));
+      problems = problemsOf(page);
       await page.goto(site.origin);
     });
     after(async () => {
@@ -80,16 +78,10 @@ for (const { device, flags } of devices) {
     });
 
     test("the masks are filled as by the command line, and the page is never held up", async () => {
-      // The first answer makes the browser load a font for its characters, which takes it long.
+      // The first answer makes the browser load a font for its characters.
       await ask(text, 1);
-      await page.evaluate(() => {
-        window.longTasks = [];
-        new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map((entry) => entry.duration)))
-          .observe({ type: "longtask" });
-      });
-      await ask(text, 1);
+      const longest = await longestTask(page, () => ask(text, 1));
       assertSameAnswers((await answers())[0], answersOfTheCommandLine());
-      const longest = Math.max(0, ...await page.evaluate(() => window.longTasks));
       await page.screenshot({ path: join(shots, `fill-mask-${device}.png`), fullPage: true });
       assert.ok(longest <= 50, `the page stood still for ${longest} ms`);
     });

@@ -4,10 +4,9 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { devices, open, results, run, serve, shots } from "./site.mjs";
+import { devices, open, problemsOf, results, run, serve, shots } from "./site.mjs";
 
-let site, context, page, room;
-const problems = [];
+let site, context, page, problems, room;
 
 before(async () => {
   mkdirSync(shots, { recursive: true });
@@ -16,8 +15,7 @@ before(async () => {
   site = await serve(results, join(room, "run"));
   context = await open(join(room, "profile"), devices[1].flags);
   page = await context.newPage();
-  page.on("pageerror", (error) => problems.push(error.message));
-  page.on("console", (line) => line.type() === "error" && problems.push(line.text()));
+  problems = problemsOf(page);
   await page.goto(site.origin);
 });
 after(async () => {

@@ -31,3 +31,32 @@ export function open(profile, flags) {
   return chromium.launchPersistentContext(profile,
     { executablePath: CHROMIUM, args: [...common, ...flags], locale: "ja-JP", viewport: { width: 900, height: 900 } });
 }
+
+/** What goes wrong on a page from now on: errors nobody caught, and those that the browser prints. */
+export function problemsOf(page) {
+  const problems = [];
+  page.on("pageerror", (error) => problems.push(error.message));
+  page.on("console", (line) => line.type() === "error" && problems.push(line.text()));
+  return problems;
+}
+
+/**
+ * The longest time in milliseconds that the page stood still while something was done, the least of three times: what
+ * other processes of a shared machine add is not the page's.
+ */
+export async function longestTask(page, act) {
+  const longest = [];
+  for (let time = 0; time < 3; time++) {
+    await page.evaluate(() => {
+      window.tasks = [];
+      window.observer = new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map((entry) => entry.duration)));
+      window.observer.observe({ type: "longtask" });
+    });
+    await act();
+    longest.push(await page.evaluate(() => {
+      window.observer.disconnect();
+      return Math.max(0, ...window.tasks);
+    }));
+  }
+  return Math.min(...longest);
+}
