@@ -127,7 +127,7 @@ fn the_page_comes_with_its_type_a_strict_policy_and_compressed() {
 fn the_index_names_what_there_is_and_each_file_can_be_had_in_parts() {
     let server = Server::start(&[]);
     let index: Value = serde_json::from_slice(&server.get("/site.json", &[]).body).unwrap();
-    assert_eq!(index["results"][0]["url"], "results/0/m/jsts/results.json");
+    assert_eq!(index["results"][0]["url"], "results/results/m/jsts/results.json");
     let files = index["models"][0]["files"].as_array().unwrap();
     let weights = files.iter().find(|file| file["url"].as_str().unwrap().ends_with("safetensors")).unwrap();
     let url = format!("/{}", weights["url"].as_str().unwrap());
@@ -146,7 +146,7 @@ fn the_index_names_what_there_is_and_each_file_can_be_had_in_parts() {
     fs::create_dir(server.room.path().join("results/run")).unwrap();
     fs::write(server.room.path().join("results/run/metrics.jsonl"), "{}\n").unwrap();
     let index: Value = serde_json::from_slice(&server.get("/site.json", &[]).body).unwrap();
-    assert_eq!(index["runs"][0]["url"], "results/0/run/metrics.jsonl");
+    assert_eq!(index["runs"][0]["url"], "results/results/run/metrics.jsonl");
 }
 
 #[test]
@@ -156,16 +156,16 @@ fn nothing_outside_the_folders_and_no_other_kind_of_file_is_given() {
     std::os::unix::fs::symlink(server.room.path().join("secret.json"), server.room.path().join("results/run.json"))
         .unwrap();
     for address in [
-        "/results/0/../secret.json",
-        "/results/0/%2e%2e/secret.json",
-        "/results/0/m%2f..%2f..%2fsecret.json",
-        "/results/0/..%5csecret.json",
-        "/results/0//etc/passwd",
+        "/results/results/../secret.json",
+        "/results/results/%2e%2e/secret.json",
+        "/results/results/m%2f..%2f..%2fsecret.json",
+        "/results/results/..%5csecret.json",
+        "/results/results//etc/passwd",
         "//etc/passwd",
         "/../../etc/passwd",
-        "/results/0/run.json",
-        "/results/0/m/jsts/notes.txt",
-        "/results/0/m/jsts/",
+        "/results/results/run.json",
+        "/results/results/m/jsts/notes.txt",
+        "/results/results/m/jsts/",
         "/models/model/../../secret.json",
         "/models/model/optimizer.safetensors",
         "/page/index.html",
@@ -231,7 +231,9 @@ fn the_static_site_has_every_file_and_no_other() {
         let written = Path::new(&at("site")).join(file["url"].as_str().unwrap());
         assert_eq!(written.metadata().unwrap().len(), file["size_bytes"].as_u64().unwrap(), "{}", written.display());
     }
-    assert!(Path::new(&at("site/app.wasm")).exists() && !Path::new(&at("site/results/0/m/jsts/notes.txt")).exists());
+    assert!(
+        Path::new(&at("site/app.wasm")).exists() && !Path::new(&at("site/results/results/m/jsts/notes.txt")).exists()
+    );
     assert!(fail(2, &arguments).contains("--force"));
     succeed(&[&arguments[..], &["--force"]].concat());
     let nothing = fail(2, &["serve", "--page", &at("results")]);

@@ -119,7 +119,7 @@ impl ForestPanel {
         for (index, (name, value)) in self.baselines().enumerate() {
             canvas.line(&frame.upright(*value), AXIS, 1.2, 1.0)?;
             let y = frame.rows.start + ROW * ((self.rows.len() + index) as f64 + 0.5);
-            draw_row(canvas, y, name, &format!("{value:.4}"))?;
+            draw_row(canvas, y, name, &number(*value))?;
             canvas.dot((frame.at((*value, 0.0)).0, y), 3.5, AXIS, 1.0)?;
         }
         self.rows.iter().enumerate().try_for_each(|(index, row)| row.draw(canvas, &frame, index))
@@ -155,9 +155,14 @@ impl Estimate {
 
     fn in_numbers(&self) -> String {
         match (self.value, self.interval) {
-            (Some(value), Some([low, high])) => format!("{value:.4} [{low:.4}, {high:.4}]"),
-            (Some(value), None) => format!("{value:.4}"),
+            (Some(value), Some([low, high])) => format!("{} [{}, {}]", number(value), number(low), number(high)),
+            (Some(value), None) => number(value),
             (None, _) => "–".into(),
         }
     }
+}
+
+/// Four decimals, fewer of large numbers, so that an interval fits beside its row.
+fn number(value: f64) -> String {
+    if value.abs() < 100.0 { format!("{value:.4}") } else { format!("{value:.1}") }
 }

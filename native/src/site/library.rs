@@ -1,6 +1,6 @@
 //! Models, results and runs beside the page: which there are, and which file an address stands for.
 //!
-//! `models/NAME/FILE`, and `results/I/PATH` for the I-th folder that was given.
+//! `models/NAME/FILE`, and `results/NAME/PATH` for a folder of that name.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -27,8 +27,8 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 
 /// What stands beside the page.
 pub struct Library {
-    /// Real paths of the results and run folders.
-    folders: Vec<PathBuf>,
+    /// Names and real paths of the results and run folders.
+    folders: Vec<(String, PathBuf)>,
     models: Vec<Model>,
 }
 
@@ -47,10 +47,10 @@ impl Library {
             Ok(real) if real.is_dir() => Ok(real),
             _ => Err(Coded::error(Exit::Usage, format!("{} is not a folder", path.display()))),
         };
-        let names = subject::names(models);
-        let models = models.iter().zip(names).map(|(folder, name)| Model::open(folder, name));
+        let folders = results.iter().map(real).collect::<Result<Vec<_>, _>>()?;
+        let models = models.iter().zip(subject::names(models)).map(|(folder, name)| Model::open(folder, name));
         Ok(Self {
-            folders: results.iter().map(real).collect::<Result<_, _>>()?,
+            folders: subject::names(&folders).into_iter().zip(folders).collect(),
             models: models.collect::<Result<_, _>>()?,
         })
     }
@@ -83,11 +83,11 @@ impl Library {
             model.files.iter().map(file).collect::<Vec<_>>()
         };
         let mut files: Vec<_> = self.models.iter().flat_map(of_model).collect();
-        for (number, folder) in self.folders.iter().enumerate() {
+        for (name, folder) in &self.folders {
             for path in result_paths(folder)? {
                 let inner = path.strip_prefix(folder).unwrap_or(&path).components();
                 let inner: Vec<_> = inner.map(|part| part.as_os_str().to_string_lossy()).collect();
-                files.push((format!("results/{number}/{}", inner.join("/")), path.clone()));
+                files.push((format!("results/{name}/{}", inner.join("/")), path.clone()));
             }
         }
         Ok(files)
@@ -109,7 +109,7 @@ impl Library {
                 model.files.get(inner).map(|(path, _)| path.clone())
             }
             "results" => {
-                let folder = self.folders.get(first.parse::<usize>().ok()?)?;
+                let (_, folder) = self.folders.iter().find(|(name, _)| name == first)?;
                 let name = inner.rsplit('/').next()?;
                 let is_plain = Path::new(inner).components().all(|part| matches!(part, Component::Normal(_)));
                 let path = std::fs::canonicalize(folder.join(inner)).ok()?;
@@ -182,9 +182,9 @@ mod tests {
     fn the_index_lists_results_and_runs_under_encoded_addresses_that_can_be_found() {
         let (_room, library) = library();
         let index = library.index().unwrap();
-        assert_eq!(index.results[0].url, "results/0/%E7%B5%90%E6%9E%9C/jsts/results.json");
-        assert_eq!((index.runs[0].url.as_str(), index.runs[0].size_bytes), ("results/0/run/metrics.jsonl", 2));
-        assert!(library.find("results/0/結果/jsts/results.json").is_some());
+        assert_eq!(index.results[0].url, "results/results/%E7%B5%90%E6%9E%9C/jsts/results.json");
+        assert_eq!((index.runs[0].url.as_str(), index.runs[0].size_bytes), ("results/results/run/metrics.jsonl", 2));
+        assert!(library.find("results/results/結果/jsts/results.json").is_some());
         assert_eq!(library.files().unwrap().len(), 2);
     }
 
@@ -199,21 +199,21 @@ mod tests {
             std::fs::write(room.path().join("results.json"), "{}").unwrap();
         }
         for address in [
-            "results/0/../secret.json",
-            "results/0/run/../run/metrics.jsonl",
-            "results/0/run/model.safetensors",
-            "results/0/run/run.json",
-            "results/0/up/results.json",
-            "results/0//etc/passwd",
-            "results/0/",
-            "results/1/run/metrics.jsonl",
-            "results/-1/run/metrics.jsonl",
+            "results/results/../secret.json",
+            "results/results/run/../run/metrics.jsonl",
+            "results/results/run/model.safetensors",
+            "results/results/run/run.json",
+            "results/results/up/results.json",
+            "results/results//etc/passwd",
+            "results/results/",
+            "results/other/run/metrics.jsonl",
+            "results/./run/metrics.jsonl",
             "models/x/config.json",
             "secret.json",
             "",
         ] {
             assert_eq!(library.find(address), None, "{address}");
         }
-        assert!(library.index().unwrap().runs.iter().all(|run| run.url == "results/0/run/metrics.jsonl"));
+        assert!(library.index().unwrap().runs.iter().all(|run| run.url == "results/results/run/metrics.jsonl"));
     }
 }
