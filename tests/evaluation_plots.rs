@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use anaume_core::leaderboard::Run;
 use anaume_core::plot::{
     Bin, DotChart, DotGroup, Estimate, Figure, ForestChart, ForestPanel, HEIGHT, Histogram, HistogramChart,
-    HistogramPanel, Place, ScatterChart, Track, figures,
+    HistogramPanel, NamedFigure, Place, ScatterChart, Track,
 };
 use anaume_core::report::eval::{EvalConfig, EvalReport, MetricValue, ModelIdentity, TaskResult};
 use proptest::prelude::{any, prop, proptest};
@@ -215,6 +216,11 @@ fn report(
 
 fn alignment(model: &str, step: Option<u64>, x: f64) -> EvalReport {
     report(model, step, "alignment-kyoto", &[("uniformity", x), ("alignment", -x)], &[])
+}
+
+fn figures(reports: &[EvalReport], wanted: impl Fn(&str) -> bool) -> Vec<NamedFigure> {
+    let run = |report: &EvalReport| Run { place: report.model.name.clone(), report: report.clone() };
+    anaume_core::plot::figures(&reports.iter().map(run).collect::<Vec<_>>(), wanted)
 }
 
 fn named(reports: &[EvalReport], name: &str) -> String {

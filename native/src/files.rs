@@ -49,6 +49,11 @@ pub const REPLACED: &str = "old";
 /// nothing is left behind and what was there before is untouched. A folder that holds something is replaced only if
 /// `force` is set.
 pub fn write_dir_atomic(out: &Path, files: &[(&str, &[u8])], force: bool) -> anyhow::Result<()> {
+    make_dir_atomic(out, force, |folder| write_files(folder, files))
+}
+
+/// [`write_dir_atomic`] with whatever `fill` makes at the path that it is given.
+pub fn make_dir_atomic(out: &Path, force: bool, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let target = std::path::absolute(out).with_context(|| format!("cannot use {} as a folder", out.display()))?;
     let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
         return Err(Coded::error(Exit::Usage, format!("{} cannot be written as a folder", out.display())));
@@ -62,7 +67,7 @@ pub fn write_dir_atomic(out: &Path, files: &[(&str, &[u8])], force: bool) -> any
     let staged = tempfile::Builder::new().prefix(&hidden(name)).tempdir_in(parent);
     let staged = staged.with_context(|| format!("cannot make a temporary folder in {}", parent.display()))?;
     let contents = staged.path().join(STAGED);
-    write_files(&contents, files)?;
+    fill(&contents)?;
     replace(&target, &contents, &staged.path().join(REPLACED), occupied)
         .with_context(|| format!("cannot put {} in place", out.display()))?;
     sync_dir(parent)

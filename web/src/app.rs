@@ -15,7 +15,6 @@ use crate::texts::Language;
 pub fn App() -> impl IntoView {
     let language = RwSignal::new(Language::of_browser());
     provide_context(language);
-    let pick = move |japanese: &'static str, english: &'static str| move || language.get().pick(japanese, english);
     Effect::new(move || {
         if let Some(root) = document().document_element() {
             // A page whose language cannot be named is still readable.
@@ -117,6 +116,12 @@ pub fn language() -> RwSignal<Language> {
     expect_context()
 }
 
+/// The text in the language of the page, whichever that is by then.
+pub fn pick(japanese: &'static str, english: &'static str) -> impl Fn() -> &'static str + Copy + Send + Sync + 'static {
+    let language = language();
+    move || language.get().pick(japanese, english)
+}
+
 /// Which models are there, and how to load more.
 #[component]
 fn ModelSection(
@@ -124,7 +129,6 @@ fn ModelSection(
     models: Models,
 ) -> impl IntoView {
     let language = language();
-    let pick = move |japanese: &'static str, english: &'static str| move || language.get().pick(japanese, english);
     let choose = move |event: leptos::ev::Event| {
         let files = fetch::chosen(&event);
         if !files.is_empty() {

@@ -26,21 +26,31 @@ pub fn reason(value: &JsValue) -> String {
     value.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{value:?}"), |error| String::from(error.message()))
 }
 
+fn failed(url: &str, cause: &JsValue) -> Failure {
+    Failure::new(format!("{url}: {}", reason(cause))).with(Hint::TryAgain)
+}
+
+/// The answer of the server, if it has the file.
+async fn response(url: &str) -> Result<Response> {
+    // The page's scope fetches under the same name.
+    let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
+    let response = JsFuture::from(scope.fetch_with_str(url)).await.map_err(|cause| failed(url, &cause))?;
+    let response: Response = response.unchecked_into();
+    if response.ok() {
+        return Ok(response);
+    }
+    Err(Failure::new(format!("{url}: HTTP {}", response.status())).with(Hint::TryAgain))
+}
+
 /// The file beside the page, checked against what is known of it; `progress` hears the bytes so far.
 pub async fn from_url(file: &SiteFile, progress: impl Fn(u64)) -> Result<Vec<u8>> {
     let url = &file.url;
-    let failed = |cause: &JsValue| Failure::new(format!("{url}: {}", reason(cause))).with(Hint::TryAgain);
-    let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
-    let response = JsFuture::from(scope.fetch_with_str(url)).await.map_err(|cause| failed(&cause))?;
-    let response: Response = response.unchecked_into();
-    if !response.ok() {
-        return Err(Failure::new(format!("{url}: HTTP {}", response.status())).with(Hint::TryAgain));
-    }
+    let response = response(url).await?;
     let body = response.body().ok_or_else(|| Failure::new(format!("{url}: no body")))?;
     let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
     let (mut bytes, mut hash) = (Vec::new(), Sha256::new());
     loop {
-        let chunk = JsFuture::from(reader.read()).await.map_err(|cause| failed(&cause))?;
+        let chunk = JsFuture::from(reader.read()).await.map_err(|cause| failed(url, &cause))?;
         let field = |name: &str| Reflect::get(&chunk, &name.into()).unwrap_or(JsValue::UNDEFINED);
         if field("done").is_truthy() {
             break;
@@ -64,13 +74,9 @@ pub async fn from_url(file: &SiteFile, progress: impl Fn(u64)) -> Result<Vec<u8>
 
 /// A text beside the page.
 pub async fn text(url: &str) -> Result<String> {
-    let failed = |cause: JsValue| Failure::new(format!("{url}: {}", reason(&cause))).with(Hint::TryAgain);
-    let response = JsFuture::from(leptos::prelude::window().fetch_with_str(url)).await.map_err(failed)?;
-    let response: Response = response.unchecked_into();
-    if !response.ok() {
-        return Err(Failure::new(format!("{url}: HTTP {}", response.status())).with(Hint::TryAgain));
-    }
-    let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
+    let failed = |cause| failed(url, &cause);
+    let text = response(url).await?.text().map_err(failed)?;
+    let text = JsFuture::from(text).await.map_err(failed)?;
     Ok(text.as_string().unwrap_or_default())
 }
 

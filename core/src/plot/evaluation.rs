@@ -28,7 +28,7 @@ pub struct NamedFigure {
     pub figure: Box<dyn Figure>,
 }
 
-/// All figures that reports allow:
+/// All figures that results allow:
 /// - alignment against uniformity, for tasks with both metrics;
 /// - pseudo-perplexity against length, for tasks with the series `length` and `pseudo_perplexity` (and `…_per_char`);
 /// - similarities, for tasks with the series `random_similarity` and `positive_similarity`;
@@ -37,8 +37,8 @@ pub struct NamedFigure {
 ///   each other, make no such figure.
 ///
 /// Only tasks that are `wanted` get figures of their own.
-pub fn figures(reports: &[EvalReport], wanted: impl Fn(&str) -> bool) -> Vec<NamedFigure> {
-    let results = Results::new(reports);
+pub fn figures(runs: &[Run], wanted: impl Fn(&str) -> bool) -> Vec<NamedFigure> {
+    let results = Results::new(runs);
     let mut figures = Vec::new();
     let mut add = |name: String, figure: Option<Box<dyn Figure>>| {
         figures.extend(figure.map(|figure| NamedFigure { name, figure }));
@@ -50,8 +50,7 @@ pub fn figures(reports: &[EvalReport], wanted: impl Fn(&str) -> bool) -> Vec<Nam
         add(task.clone(), boxed(similarity_chart(task, entries)));
         add(format!("{task}-by-step"), boxed(step_chart(task, entries)));
     }
-    let run = |report: &EvalReport| Run { place: report.model.name.clone(), report: report.clone() };
-    let board = Leaderboard::build(&reports.iter().map(run).collect::<Vec<_>>()).ok();
+    let board = Leaderboard::build(runs).ok();
     add("models".into(), boxed(board.and_then(|board| model_chart(&results, &board))));
     figures
 }
@@ -77,14 +76,15 @@ struct Results<'a> {
 }
 
 impl<'a> Results<'a> {
-    fn new(reports: &'a [EvalReport]) -> Self {
+    fn new(runs: &'a [Run]) -> Self {
+        let reports = || runs.iter().map(|run| &run.report);
         let mut steps: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
-        for report in reports {
+        for report in reports() {
             steps.entry(run_name(report)).or_default().extend(report.model.step);
         }
         let mut tracks: Vec<String> = Vec::new();
         let mut tasks: BTreeMap<String, Vec<Entry<'a>>> = BTreeMap::new();
-        for report in reports {
+        for report in reports() {
             let run = run_name(report);
             let in_run = run != report.model.name && steps[run].len() > 1;
             let track = if in_run { run } else { &report.model.name };

@@ -164,7 +164,7 @@ fn planned(args: &Args, subject: &Subject, evaluation: &dyn Evaluation, peak: f6
         task: evaluation.task(),
         cell: cell.name.clone(),
         shard: 0,
-        done: !args.common.again && cell.finished()?.is_some(),
+        done: !args.common.again && cell.finished.is_some(),
         seconds: evaluation.cost(CHARS_PER_TOKEN) * flops / (peak * EFFICIENCY),
         identity: Some(cell.identity),
     })

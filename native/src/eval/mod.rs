@@ -231,7 +231,7 @@ pub fn run_one(
     let config = config(common, evaluation);
     let mut cell = Cell::find(&common.out, &subject.identity, &evaluation.task(), &evaluation.cell(), &config)?;
     let label = format!("{} · {}", subject.identity.name, cell.label());
-    if let Some(report) = cell.finished()?.filter(|_| !common.again) {
+    if let Some(report) = cell.finished.take().filter(|_| !common.again) {
         eprintln!("{label}: done before");
         return Ok(report);
     }

@@ -30,6 +30,8 @@ pub struct Cell {
     pub name: String,
     /// Hash over everything that decides the numbers.
     pub identity: String,
+    /// The report of an earlier run of the same identity.
+    pub finished: Option<EvalReport>,
     task: String,
 }
 
@@ -40,30 +42,22 @@ impl Cell {
         let parts = json!([task, cell, model.weights_blake3, model.tokenizer_blake3, config]);
         let identity = blake3::hash(parts.to_string().as_bytes()).to_hex().to_string();
         let task_dir = out.join(&model.name).join(task);
-        let first = task_dir.join(cell).join(RESULTS);
+        // Joining an empty name would end the path in a slash.
+        let at = |name: &str| if name.is_empty() { task_dir.clone() } else { task_dir.join(name) };
         let mut name = cell.to_owned();
-        if first.exists() && differs_in_options(&read_report(&first)?, model, task, config) {
+        let mut there = report_in(&at(&name))?;
+        if there.as_ref().is_some_and(|report| differs_in_options(report, model, task, config)) {
             let separator = if cell.is_empty() { "" } else { "_" };
             name += &format!("{separator}options-{}", &identity[..8]);
+            there = report_in(&at(&name))?;
         }
-        // Joining an empty name would end the path in a slash.
-        let dir = if name.is_empty() { task_dir } else { task_dir.join(&name) };
-        Ok(Self { dir, name, identity, task: task.into() })
+        let finished = there.filter(|report| report.task_hashes.get(task) == Some(&identity));
+        Ok(Self { dir: at(&name), name, identity, finished, task: task.into() })
     }
 
     /// Task and run, for people.
     pub fn label(&self) -> String {
         [self.task.as_str(), self.name.as_str()].join(" ").trim_end().to_owned()
-    }
-
-    /// The report of an earlier run of the same identity.
-    pub fn finished(&self) -> anyhow::Result<Option<EvalReport>> {
-        let path = self.dir.join(RESULTS);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let report = read_report(&path)?;
-        Ok((report.task_hashes.get(&self.task) == Some(&self.identity)).then_some(report))
     }
 
     /// What an interrupted run of the same identity left; nothing if there is none or it is not wanted.
@@ -91,6 +85,12 @@ fn differs_in_options(report: &EvalReport, model: &ModelIdentity, task: &str, co
     (&report.model.weights_blake3, &report.model.tokenizer_blake3) == (&model.weights_blake3, &model.tokenizer_blake3)
         && data_hashes(known) == data_hashes(config)
         && ["options", "seed"].iter().any(|key| known.get(key) != config.get(key))
+}
+
+/// The report in a folder, if there is one.
+fn report_in(dir: &Path) -> anyhow::Result<Option<EvalReport>> {
+    let path = dir.join(RESULTS);
+    if path.exists() { read_report(&path).map(Some) } else { Ok(None) }
 }
 
 /// Reads a report; errors name its path.

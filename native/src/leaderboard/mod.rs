@@ -86,14 +86,20 @@ pub fn give(text: &str, out: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reads all results below folders, of which there may be none.
+pub fn runs(folders: &[PathBuf]) -> anyhow::Result<Vec<Run>> {
+    let run = |(path, report): (PathBuf, _)| Run { place: path.display().to_string(), report };
+    Ok(find_reports(folders)?.into_iter().map(run).collect())
+}
+
 /// Reads all results below folders.
 pub fn load(folders: &[PathBuf]) -> anyhow::Result<Vec<Run>> {
-    let reports = find_reports(folders)?;
-    if reports.is_empty() {
+    let runs = runs(folders)?;
+    if runs.is_empty() {
         let names: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
         return Err(Coded::error(Exit::Usage, format!("there is no results.json below {}", names.join(", "))));
     }
-    Ok(reports.into_iter().map(|(path, report)| Run { place: path.display().to_string(), report }).collect())
+    Ok(runs)
 }
 
 /// Builds the table and tests the models against the best of each column.

@@ -2,12 +2,9 @@
 
 use std::path::PathBuf;
 
-use anaume_core::leaderboard::Run;
 use anaume_core::plot::{self, NamedFigure, figures, loss_chart};
-use anaume_core::report::eval::EvalReport;
 
-use super::{build, give, html};
-use crate::eval::results::find_reports;
+use super::{build, give, html, runs};
 use crate::exit::{Coded, Exit};
 use crate::logs::read_metrics;
 use crate::run_record::METRICS;
@@ -26,17 +23,14 @@ pub struct Args {
 
 /// `anaume report …`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let found = find_reports(&args.results)?;
-    let runs: Vec<Run> =
-        found.into_iter().map(|(path, report)| Run { place: path.display().to_string(), report }).collect();
+    let runs = runs(&args.results)?;
     let curves = training_curves(&args.results)?;
     if runs.is_empty() && curves.is_empty() {
         let message = format!("there is neither results.json nor {METRICS} below what was given");
         return Err(Coded::error(Exit::Usage, message));
     }
     let board = if runs.is_empty() { None } else { Some(build(&runs)?) };
-    let reports: Vec<EvalReport> = runs.into_iter().map(|run| run.report).collect();
-    let mut all = figures(&reports, |_| true);
+    let mut all = figures(&runs, |_| true);
     if !curves.is_empty() {
         let figure = Box::new(loss_chart("学習曲線 (training curves)", &curves));
         all.push(NamedFigure { name: "loss".into(), figure });

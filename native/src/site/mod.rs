@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::exit::{Coded, Exit};
-use crate::files::{REPLACED, STAGED, is_occupied, replace, sync_dir};
+use crate::files::make_dir_atomic;
 use assets::Assets;
 use library::{INDEX, Library};
 
@@ -53,20 +52,11 @@ pub struct Args {
 /// `anaume site`: the page with everything beside it as files.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (assets, library) = args.contents.open()?;
-    let out = std::path::absolute(&args.out)?;
-    let occupied = is_occupied(&out)?;
-    if occupied && !args.force {
-        let message = format!("{} is not empty; choose another folder or use --force", args.out.display());
-        return Err(Coded::error(Exit::Usage, message));
-    }
-    let parent = out.parent().context("the root folder cannot be written")?;
-    fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))?;
-    let staged = tempfile::Builder::new().prefix(".site.").tempdir_in(parent)?;
-    let folder = staged.path().join(STAGED);
-    let num_files = write(&folder, &assets, &library)?;
-    replace(&out, &folder, &staged.path().join(REPLACED), occupied)
-        .with_context(|| format!("cannot put {} in place", args.out.display()))?;
-    sync_dir(parent)?;
+    let mut num_files = 0;
+    make_dir_atomic(&args.out, args.force, |folder| {
+        num_files = write(folder, &assets, &library)?;
+        Ok(())
+    })?;
     println!("{}: {num_files} files, for any static web server", args.out.display());
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! The fill-mask page: a text with masks in, the candidates of every model side by side.
 
 use anaume_core::infer::{Candidate, Token};
+use anaume_core::tokenizer::char_offsets;
 use leptos::html::Textarea;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use serde::Deserialize;
 use web_sys::KeyboardEvent;
 
-use crate::app::language;
+use crate::app::{language, pick};
 use crate::models::Models;
 use crate::protocol::{Failure, Filled, Reply, Request};
 use crate::texts::Language;
@@ -49,7 +50,6 @@ pub fn FillMaskPage(
     models: Models,
 ) -> impl IntoView {
     let language = language();
-    let pick = move |japanese: &'static str, english: &'static str| move || language.get().pick(japanese, english);
     let examples = examples();
     let text = RwSignal::new(examples.first().cloned().unwrap_or_default());
     let answers = RwSignal::new_local(Vec::<Answer>::new());
@@ -136,8 +136,6 @@ fn TextBox(
     /// Asks the models.
     fill: impl Fn() + Copy + Send + 'static,
 ) -> impl IntoView {
-    let language = language();
-    let pick = move |japanese: &'static str, english: &'static str| move || language.get().pick(japanese, english);
     let area: NodeRef<Textarea> = NodeRef::new();
     let insert_mask = move || {
         let Some(area) = area.get_untracked() else { return };
@@ -232,13 +230,12 @@ fn mask_table(
 
 /// The tokens in order, with id and place in the text, counted in characters, at the pointer.
 fn token_strip(text: &str, tokens: &[Token]) -> impl IntoView + use<> {
-    let chars = |bytes: usize| text.get(..bytes).map_or(0, |before| before.chars().count());
-    let token = |token: &Token| {
-        let (start, end) = token.offsets;
-        let place = if start == end { String::new() } else { format!(" · {}–{}", chars(start), chars(end)) };
+    let offsets: Vec<_> = tokens.iter().map(|token| token.offsets).collect();
+    let token = |(token, (start, end)): (&Token, (usize, usize))| {
+        let place = if start == end { String::new() } else { format!(" · {start}–{end}") };
         let class = if token.is_mask { "token mask" } else { "token" };
         view! { <span class=class title=format!("{}{place}", token.id)>{token.piece.clone()}</span> }
     };
-    let shown = tokens.iter().map(token).collect_view();
+    let shown = tokens.iter().zip(char_offsets(text, &offsets)).map(token).collect_view();
     view! { <p class="tokens" lang="ja">{shown}</p> }
 }

@@ -1,17 +1,19 @@
 //! The results page: leaderboard, figures and training curves of results beside the page or of the reader's own files.
 
+use std::collections::BTreeMap;
+
 use anaume_core::leaderboard::display::{Mark, baseline_label};
 use anaume_core::leaderboard::{Leaderboard, Row, Run};
 use anaume_core::plot::{self, Figure, figures, loss_chart};
 use anaume_core::report::Record;
 use anaume_core::report::eval::EvalReport;
-use anaume_core::report::site::SiteIndex;
+use anaume_core::report::site::SiteFile;
 use js_sys::{Array, Uint8Array};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use web_sys::{Blob, BlobPropertyBag, File, Url};
 
-use crate::app::language;
+use crate::app::{language, pick};
 use crate::fetch;
 use crate::models::Models;
 use crate::protocol::Failure;
@@ -20,30 +22,67 @@ use crate::texts::Language;
 /// Milliseconds between two looks at runs that are followed.
 const FOLLOW_EVERY_MS: u32 = 3000;
 
-/// What has been read.
-#[derive(Clone, Default)]
-struct Shelf {
+/// What was read at a time.
+#[derive(Default)]
+struct Found {
     reports: Vec<Run>,
-    /// Name of each run, and its curves.
-    runs: Vec<plot::Run>,
+    /// The curves of each run by its place.
+    runs: BTreeMap<String, plot::Run>,
     failures: Vec<Failure>,
 }
 
+/// What has been read in all. Each part is shown on its own, so that a run that is followed draws its curves alone.
+#[derive(Clone, Copy)]
+struct Shelf {
+    reports: RwSignal<Vec<Run>, LocalStorage>,
+    runs: RwSignal<BTreeMap<String, plot::Run>, LocalStorage>,
+    failures: RwSignal<Vec<Failure>, LocalStorage>,
+}
+
 impl Shelf {
+    fn new() -> Self {
+        Self {
+            reports: RwSignal::new_local(Vec::new()),
+            runs: RwSignal::new_local(BTreeMap::new()),
+            failures: RwSignal::new_local(Vec::new()),
+        }
+    }
+
+    /// Takes in what was read; a run that is known is replaced.
+    fn take(self, found: Found) {
+        if !found.reports.is_empty() {
+            self.reports.update(|reports| reports.extend(found.reports));
+        }
+        if !found.runs.is_empty() {
+            self.runs.update(|runs| runs.extend(found.runs));
+        }
+        if !found.failures.is_empty() {
+            self.failures.update(|failures| failures.extend(found.failures));
+        }
+    }
+}
+
+impl Found {
     /// Takes in a file by its kind, which its name tells; others are not for this page.
-    fn add(&mut self, place: &str, text: &str) {
+    fn add(&mut self, place: &str, text: crate::protocol::Result<String>) {
         let name = place.rsplit('/').next().unwrap_or(place);
         let failed = |cause: &dyn std::fmt::Display| Failure::new(format!("{place}: {cause}"));
+        let text = match text {
+            Ok(text) => text,
+            Err(failure) => return self.failures.push(failure),
+        };
         if name == "metrics.jsonl" {
             // A last line without its end is still being written.
             let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
             let records: Result<Vec<Record>, _> = lines.map(Record::from_line).collect();
             match records {
-                Ok(records) => self.runs.push(plot::Run::from_records(run_name(place), &records)),
+                Ok(records) => {
+                    _ = self.runs.insert(place.into(), plot::Run::from_records(run_name(place), &records));
+                }
                 Err(cause) => self.failures.push(failed(&cause)),
             }
         } else if name.ends_with(".json") && name != "plan.json" && name != "run.json" {
-            match EvalReport::from_json(text) {
+            match EvalReport::from_json(&text) {
                 Ok(report) => self.reports.push(Run { place: place.into(), report }),
                 Err(cause) => self.failures.push(failed(&cause)),
             }
@@ -63,19 +102,25 @@ pub fn ResultsPage(
     models: Models,
 ) -> impl IntoView {
     let language = language();
-    let pick = move |japanese: &'static str, english: &'static str| move || language.get().pick(japanese, english);
-    let shelf = RwSignal::new_local(Shelf::default());
+    let shelf = Shelf::new();
     let read = RwSignal::new((0_usize, 0_usize));
     let follows = RwSignal::new(false);
     Effect::new(move || {
         let site = models.offered.get();
-        spawn_local(async move { read_site(&site, shelf, read).await });
+        spawn_local(async move {
+            let files: Vec<_> = site.results.into_iter().chain(site.runs).collect();
+            shelf.take(read_site(&files, read).await);
+        });
     });
     let again = set_interval_with_handle(
         move || {
             if follows.get_untracked() {
-                let site = models.offered.get_untracked();
-                spawn_local(async move { follow(&site, shelf).await });
+                let runs = models.offered.with_untracked(|site| site.runs.clone());
+                spawn_local(async move {
+                    let found = read_site(&runs, read).await;
+                    shelf.failures.set(Vec::new());
+                    shelf.take(found);
+                });
             }
         },
         std::time::Duration::from_millis(FOLLOW_EVERY_MS.into()),
@@ -87,7 +132,7 @@ pub fn ResultsPage(
     });
     let choose = move |event: leptos::ev::Event| {
         let files = fetch::chosen(&event);
-        spawn_local(async move { read_files(&files, shelf, read).await });
+        spawn_local(async move { shelf.take(read_files(&files, read).await) });
     };
     view! {
         <section aria-label=pick("結果", "Results") id="results">
@@ -110,52 +155,39 @@ pub fn ResultsPage(
                     (done < total).then(|| language.get().files(done, total))
                 }}</span>
             </div>
-            {move || shelf.with(|shelf| shelf_view(language.get(), shelf))}
+            {move || shelf.failures.with(|failures| failures_view(language.get(), failures))}
+            {move || {
+                let is_empty = shelf.reports.with(Vec::is_empty) && shelf.runs.with(BTreeMap::is_empty);
+                is_empty.then(|| nothing_view(language.get()))
+            }}
+            {move || shelf.runs.with(|runs| curves_view(language.get(), runs))}
+            {move || shelf.reports.with(|reports| reports_view(language.get(), reports))}
         </section>
     }
 }
 
-/// Reads everything that the site lists.
-async fn read_site(site: &SiteIndex, shelf: RwSignal<Shelf, LocalStorage>, read: RwSignal<(usize, usize)>) {
-    let files: Vec<_> = site.results.iter().chain(&site.runs).collect();
-    let mut found = Shelf::default();
+/// Reads files of the site.
+async fn read_site(files: &[SiteFile], read: RwSignal<(usize, usize)>) -> Found {
+    let mut found = Found::default();
     for (file, number) in files.iter().zip(1..) {
-        match fetch::text(&file.url).await {
-            Ok(text) => found.add(&decoded(&file.url), &text),
-            Err(failure) => found.failures.push(failure),
-        }
+        found.add(&decoded(&file.url), fetch::text(&file.url).await);
         read.set((number, files.len()));
     }
-    shelf.set(found);
+    found
 }
 
-/// Reads the logs of the site's runs again.
-async fn follow(site: &SiteIndex, shelf: RwSignal<Shelf, LocalStorage>) {
-    let mut now = Shelf::default();
-    for run in &site.runs {
-        match fetch::text(&run.url).await {
-            Ok(text) => now.add(&decoded(&run.url), &text),
-            Err(failure) => now.failures.push(failure),
-        }
-    }
-    shelf.update(|shelf| (shelf.runs, shelf.failures) = (now.runs, now.failures));
-}
-
-/// Adds files that the reader chose.
-async fn read_files(files: &[File], shelf: RwSignal<Shelf, LocalStorage>, read: RwSignal<(usize, usize)>) {
-    let mut found = shelf.get_untracked();
+/// Reads files that the reader chose.
+async fn read_files(files: &[File], read: RwSignal<(usize, usize)>) -> Found {
+    let mut found = Found::default();
     for (file, number) in files.iter().zip(1..) {
         let place = place_of(file);
         let is_known = ["results.json", "report.json", "metrics.jsonl"].iter().any(|name| place.ends_with(name));
         if is_known || files.len() == 1 {
-            match fetch::text_of(file).await {
-                Ok(text) => found.add(&place, &text),
-                Err(failure) => found.failures.push(failure),
-            }
+            found.add(&place, fetch::text_of(file).await);
         }
         read.set((number, files.len()));
     }
-    shelf.set(found);
+    found
 }
 
 /// The path inside the folder that was chosen, or the name.
@@ -168,26 +200,27 @@ fn decoded(url: &str) -> String {
     js_sys::decode_uri_component(url).map_or_else(|_| url.to_owned(), String::from)
 }
 
-fn shelf_view(language: Language, shelf: &Shelf) -> impl IntoView + use<> {
-    let failures = shelf.failures.iter().map(|failure| {
-        view! { <p class="error" role="alert">{language.failure(failure)}</p> }
-    });
-    let nothing = (shelf.reports.is_empty() && shelf.runs.is_empty()).then(|| {
-        let japanese = "結果はまだありません。anaume serve results/ run/ とするか、上でファイルを開いてください。";
-        let english = "No results yet: start `anaume serve results/ run/`, or open files above.";
-        view! { <p class="soft">{language.pick(japanese, english)}</p> }
-    });
-    let reports: Vec<EvalReport> = shelf.reports.iter().map(|run| run.report.clone()).collect();
-    let charts = figures(&reports, |_| true).into_iter().map(|named| figure_view(&named.name, named.figure.as_ref()));
-    let curves = (!shelf.runs.is_empty()).then(|| {
-        let title = language.pick("学習曲線 (training curves)", "Training curves");
-        figure_view("loss", &loss_chart(title, &shelf.runs))
-    });
+fn failures_view(language: Language, failures: &[Failure]) -> impl IntoView + use<> {
+    let failure = |failure: &Failure| view! { <p class="error" role="alert">{language.failure(failure)}</p> };
+    failures.iter().map(failure).collect_view()
+}
+
+fn nothing_view(language: Language) -> impl IntoView + use<> {
+    let japanese = "結果はまだありません。anaume serve results/ run/ とするか、上でファイルを開いてください。";
+    let english = "No results yet: start `anaume serve results/ run/`, or open files above.";
+    view! { <p class="soft">{language.pick(japanese, english)}</p> }
+}
+
+fn curves_view(language: Language, runs: &BTreeMap<String, plot::Run>) -> impl IntoView + use<> {
+    let title = language.pick("学習曲線 (training curves)", "Training curves");
+    let runs: Vec<plot::Run> = runs.values().cloned().collect();
+    (!runs.is_empty()).then(|| figure_view("loss", &loss_chart(title, &runs)))
+}
+
+fn reports_view(language: Language, runs: &[Run]) -> impl IntoView + use<> {
+    let charts = figures(runs, |_| true).into_iter().map(|named| figure_view(&named.name, named.figure.as_ref()));
     view! {
-        {failures.collect_view()}
-        {nothing}
-        {curves}
-        {(!shelf.reports.is_empty()).then(|| board_view(language, &shelf.reports))}
+        {(!runs.is_empty()).then(|| board_view(language, runs))}
         {charts.collect_view()}
     }
 }

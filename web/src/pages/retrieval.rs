@@ -7,7 +7,7 @@ use leptos::task::spawn_local;
 use wasm_bindgen::JsValue;
 use web_sys::KeyboardEvent;
 
-use crate::app::language;
+use crate::app::{language, pick};
 use crate::fetch;
 use crate::models::Models;
 use crate::passages;
@@ -41,7 +41,6 @@ pub fn RetrievalPage(
     models: Models,
 ) -> impl IntoView {
     let language = language();
-    let pick = move |japanese: &'static str, english: &'static str| move || language.get().pick(japanese, english);
     let text = RwSignal::new(passages::built_in().join("\n\n"));
     let index = RwSignal::new_local(Index::None);
     let found = RwSignal::new_local(None::<Answer>);
@@ -153,8 +152,6 @@ fn Files(
     /// The models.
     models: Models,
 ) -> impl IntoView {
-    let language = language();
-    let pick = move |japanese: &'static str, english: &'static str| move || language.get().pick(japanese, english);
     let read = move |event: leptos::ev::Event| {
         for file in fetch::chosen(&event) {
             spawn_local(async move {
