@@ -45,7 +45,9 @@ fi
 dist=web/dist
 rm -rf "$dist"
 mkdir -p "$dist"
-"$bindgen" --target web --no-typescript --remove-name-section --out-dir "$dist" "target/$target/release/anaume-web.wasm"
+for program in page worker; do
+  "$bindgen" --target web --no-typescript --remove-name-section --out-dir "$dist" "target/$target/release/$program.wasm"
+done
 cp web/index.html web/start.js web/style.css public/tokens.css public/icon.svg "$dist"
-size=$(gzip -9 -c "$dist/anaume-web_bg.wasm" | wc -c)
-echo "$dist: WebAssembly of $((size / 1024)) KiB gzipped; anaume serve --page $dist"
+kib() { echo "$(($(gzip -9 -c "$dist/$1_bg.wasm" | wc -c) / 1024)) KiB"; }
+echo "$dist: gzipped WebAssembly, page $(kib page), worker $(kib worker); anaume serve --page $dist"

@@ -1,4 +1,5 @@
 // The page and its worker start here; the page's policy forbids inline scripts.
-import init from "./anaume-web.js";
+const program = globalThis.document ? "page" : "worker";
+const { default: init } = await import(`./${program}.js`);
 
 await init();

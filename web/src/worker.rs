@@ -41,11 +41,6 @@ fn scope() -> DedicatedWorkerGlobalScope {
     js_sys::global().unchecked_into()
 }
 
-/// Whether this thread is the worker's.
-pub fn is_here() -> bool {
-    js_sys::global().is_instance_of::<DedicatedWorkerGlobalScope>()
-}
-
 /// Answers requests for as long as the worker lives.
 pub fn start() {
     let listen = Closure::<dyn Fn(MessageEvent)>::new(|event: MessageEvent| {

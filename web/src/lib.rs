@@ -1,6 +1,6 @@
 //! Anaume in the browser: the page, and the worker in which the same `core` computes that the command line calls.
 
-mod app;
+pub mod app;
 mod engine;
 mod fetch;
 mod models;
@@ -8,7 +8,7 @@ mod pages;
 mod passages;
 mod protocol;
 mod texts;
-mod worker;
+pub mod worker;
 
 #[cfg(target_family = "wasm")]
 unsafe extern "C" {
@@ -16,7 +16,8 @@ unsafe extern "C" {
     fn __wasm_call_ctors();
 }
 
-fn main() {
+/// What both programs do first.
+pub fn begin() {
     // A linker that finds no such call puts one before every export, the many small ones of wasm-bindgen among them, and
     // the page stands still for a tenth of a second at each change.
     // SAFETY: it is called once, before anything that it registers is used.
@@ -25,6 +26,4 @@ fn main() {
         __wasm_call_ctors();
     }
     console_error_panic_hook::set_once();
-    // One program for both, so that the browser loads and compiles it once.
-    if worker::is_here() { worker::start() } else { leptos::mount::mount_to_body(app::App) }
 }

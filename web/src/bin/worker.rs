@@ -1,0 +1,6 @@
+//! The worker.
+
+fn main() {
+    anaume_web::begin();
+    anaume_web::worker::start();
+}
