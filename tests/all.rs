@@ -8,6 +8,7 @@ mod checkpoint;
 mod cli;
 mod commands;
 mod evaluation_plots;
+mod export;
 mod fill_mask;
 mod finetune;
 mod finetune_cli;

@@ -9,7 +9,7 @@ use anaume_core::tokenizer::{MaskConvention, Tokenizer};
 use anaume_core::weights::{RandomParameters, StoredType, read_parameters, write_safetensors};
 use anaume_core::{bert, layers};
 use anaume_tests::{
-    Golden, assert_close, assert_within, devices, golden, golden_model, largest, read, relative_difference,
+    Golden, assert_close, assert_within, devices, golden, golden_model, largest, read, relative_difference, weight_file,
 };
 use burn::tensor::Device;
 use safetensors::Dtype;
@@ -52,7 +52,7 @@ fn config(folder: &str) -> Config {
 }
 
 fn load(weights: &[u8]) -> Result<MaskedLm> {
-    MaskedLm::load(weights, &config("masked_lm"), &Device::flex())
+    MaskedLm::load(weight_file(weights, &Device::flex()), &config("masked_lm"))
 }
 
 /// The last hidden states, `[t, d]`.
@@ -78,7 +78,7 @@ fn forward_difference(model: &MaskedLm, sequences: &Sequences) -> f64 {
 #[test]
 fn packed_sequences_give_the_states_and_logits_of_a_padded_batch() {
     for (device_name, device) in devices() {
-        let model = MaskedLm::load(&weights(), &config("masked_lm"), &device).unwrap();
+        let model = MaskedLm::load(weight_file(&weights(), &device), &config("masked_lm")).unwrap();
         assert_within(device_name, forward_difference(&model, &sequences()), TOLERANCE);
     }
 }
@@ -86,7 +86,7 @@ fn packed_sequences_give_the_states_and_logits_of_a_padded_batch() {
 #[test]
 fn a_sequence_alone_gives_what_it_gives_among_others() {
     for (device_name, device) in devices() {
-        let model = MaskedLm::load(&weights(), &config("masked_lm"), &device).unwrap();
+        let model = MaskedLm::load(weight_file(&weights(), &device), &config("masked_lm")).unwrap();
         let alone: Vec<f32> = separate(&sequences()).iter().flat_map(|sequence| hidden(&model, sequence)).collect();
         assert_close(device_name, &alone, &hidden(&model, &sequences()), 1e-5);
     }
@@ -121,7 +121,7 @@ fn an_encoder_stored_alone_gives_the_states_of_bert_model_and_no_logits() {
     let weights = golden("bert/encoder/model.safetensors");
     assert!(stored(&weights).iter().any(|tensor| tensor.name == "pooler.dense.weight"));
     for (device_name, device) in devices() {
-        let model = MaskedLm::load(&weights, &config("encoder"), &device).unwrap();
+        let model = MaskedLm::load(weight_file(&weights, &device), &config("encoder")).unwrap();
         assert_close(device_name, &hidden(&model, &sequences()), &goldens().f32("encoder.hidden"), TOLERANCE);
         let inputs = model.encoder.inputs(&sequences()).unwrap();
         let error = model.forward(&inputs, &[0]).err().unwrap().to_string();
@@ -138,7 +138,7 @@ fn modernbert_without_the_prefix_of_its_encoder_is_read_too() {
         tensors.retain(|tensor| tensor.name.starts_with("model."));
         tensors.iter_mut().for_each(|tensor| tensor.name = tensor.name.replace("model.", ""));
     });
-    let alone = MaskedLm::load(&file, &config, &Device::flex()).unwrap();
+    let alone = MaskedLm::load(weight_file(&file, &Device::flex()), &config).unwrap();
     let whole = golden_model("plain", &Device::flex());
     let expected = read(whole.encoder.forward(&whole.encoder.inputs(&sequences()).unwrap()));
     assert_eq!(hidden(&alone, &sequences()), expected);
@@ -217,7 +217,7 @@ fn a_decoder_that_is_not_the_embedding_is_named() {
 #[test]
 fn a_bert_goes_through_its_file_bit_for_bit() {
     for (_, device) in devices() {
-        let mut model = MaskedLm::load(&weights(), &config("masked_lm"), &device).unwrap();
+        let mut model = MaskedLm::load(weight_file(&weights(), &device), &config("masked_lm")).unwrap();
         assert_holds(&weights(), &parameters(&mut model));
     }
 }
@@ -345,11 +345,11 @@ fn the_engine_fills_masks_and_embeds_with_a_bert() {
     let [config_json, weights] = random_bert(&tokenizer);
     let files = ModelFiles {
         config_json: &config_json,
-        weights: &weights,
+        weights: weight_file(&weights, &Device::flex()),
         tokenizer_json: &tokenizer_json,
         tokenizer_config_json: None,
     };
-    let engine = Engine::new(files, &Device::flex()).unwrap();
+    let engine = Engine::new(files).unwrap();
     assert_eq!((engine.hidden_size(), engine.max_length(), engine.vocab_size()), (16, 24, tokenizer.num_ids()));
     let answers =
         pollster::block_on(engine.fill_mask(&["日本の[MASK]は".to_owned()], usize::MAX, MaskConvention::Clean))
@@ -363,7 +363,7 @@ fn the_engine_fills_masks_and_embeds_with_a_bert() {
     let mut sequences = Sequences::default();
     sequences.push(&[&[special.cls], &body[..22], &[special.sep]].concat());
     let config = Config::from_json(&config_json).unwrap();
-    let model = MaskedLm::load(&weights, &config, &Device::flex()).unwrap();
+    let model = MaskedLm::load(weight_file(&weights, &Device::flex()), &config).unwrap();
     assert_eq!(vectors[0], hidden(&model, &sequences)[..16]);
     assert!(matches!(model.encoder, Encoder::Bert(_)));
 }

@@ -10,7 +10,7 @@ use anaume_core::optim::{AdamW, AdamWConfig};
 use anaume_core::schedule::Schedule;
 use anaume_core::train_step::Trainer;
 use anaume_core::weights::{HostTensor, StoredType, f32_values, read_safetensors, write_safetensors};
-use anaume_tests::{Golden, assert_within, devices, golden, relative_difference};
+use anaume_tests::{Golden, assert_within, devices, golden, relative_difference, weight_file};
 use burn::tensor::Device;
 
 const KINDS: [(&str, HeadKind); 4] = [
@@ -47,7 +47,7 @@ fn start(goldens: &Golden, name: &str, kind: HeadKind, device: &Device) -> FineT
         tensors.insert(key.clone(), HostTensor { name: key, shape, values });
     }
     let tensors: Vec<_> = tensors.into_values().collect();
-    FineTuned::load(&write_safetensors(&tensors, StoredType::F32).unwrap(), &config, device).unwrap()
+    FineTuned::load(weight_file(&write_safetensors(&tensors, StoredType::F32).unwrap(), device), &config).unwrap()
 }
 
 fn features(goldens: &Golden, name: &str, kind: HeadKind, batch: u64) -> Vec<Feature> {

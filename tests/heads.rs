@@ -11,7 +11,7 @@ use anaume_core::model::Config;
 use anaume_core::optim::GradientSums;
 use anaume_core::weights::{StoredType, write_safetensors};
 use anaume_shaders::cross_entropy::cross_entropy;
-use anaume_tests::{Golden, assert_close, devices, golden, read, relative_difference};
+use anaume_tests::{Golden, assert_close, devices, golden, read, relative_difference, weight_file};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::bert::{separate, sequences};
@@ -63,7 +63,7 @@ fn weights(model: &str, task: &str) -> Vec<u8> {
 }
 
 fn load(model: &str, task: &str, device: &Device) -> FineTuned {
-    FineTuned::load(&weights(model, task), &config(model, task), device).unwrap()
+    FineTuned::load(weight_file(&weights(model, task), device), &config(model, task)).unwrap()
 }
 
 fn logits_of(model: &FineTuned, sequences: &Sequences) -> Tensor<2> {
@@ -147,7 +147,7 @@ fn heads_that_cannot_be_described_are_refused() {
     assert!(error_of("modernbert", &["a"], Pooling::Cls).contains("1 names for 2 classes"));
     assert!(error_of("modernbert", &["a", "a"], Pooling::Cls).contains("not all different"));
     assert!(error_of("bert", &["a", "b"], Pooling::Mean).contains("classifier_pooling"));
-    let error = FineTuned::load(&pretrained_weights("bert"), &pretrained_config("bert"), &Device::flex());
+    let error = FineTuned::load(weight_file(&pretrained_weights("bert"), &Device::flex()), &pretrained_config("bert"));
     assert!(error.err().unwrap().to_string().contains("BertForMaskedLM"));
 }
 
@@ -155,7 +155,7 @@ fn heads_that_cannot_be_described_are_refused() {
 fn a_new_head_draws_what_the_file_lacks_and_says_so() {
     for_each(|what, model, task, device| {
         let file = pretrained_weights(model);
-        let (mut new, drawn) = FineTuned::from_pretrained(&file, &config(model, task), 5, device).unwrap();
+        let (mut new, drawn) = FineTuned::from_pretrained(weight_file(&file, device), &config(model, task), 5).unwrap();
         let expected: BTreeSet<String> = goldens().names_after(&format!("{model}_{task}/")).into_iter().collect();
         assert_eq!(drawn.iter().cloned().collect::<BTreeSet<_>>(), expected, "{what}");
         let kept: Vec<_> = parameters(&mut new).into_iter().filter(|tensor| !expected.contains(&tensor.name)).collect();
@@ -170,7 +170,7 @@ fn a_new_head_draws_what_the_file_lacks_and_says_so() {
 fn a_pooler_that_the_file_has_is_taken() {
     let file = golden("bert/encoder/model.safetensors");
     let config = config("bert", "classification");
-    let (_, drawn) = FineTuned::from_pretrained(&file, &config, 5, &Device::flex()).unwrap();
+    let (_, drawn) = FineTuned::from_pretrained(weight_file(&file, &Device::flex()), &config, 5).unwrap();
     assert_eq!(drawn, ["classifier.weight", "classifier.bias"]);
 }
 
@@ -181,8 +181,12 @@ fn deviation(values: &[f32]) -> f64 {
 #[test]
 fn new_heads_start_as_transformers_starts_them() {
     let new = |model, task| {
-        let (mut new, _) =
-            FineTuned::from_pretrained(&pretrained_weights(model), &config(model, task), 5, &Device::flex()).unwrap();
+        let (mut new, _) = FineTuned::from_pretrained(
+            weight_file(&pretrained_weights(model), &Device::flex()),
+            &config(model, task),
+            5,
+        )
+        .unwrap();
         parameters(&mut new)
     };
     let of_bert = new("bert", "classification");
@@ -202,7 +206,7 @@ fn another_seed_draws_another_head() {
     let file = pretrained_weights("bert");
     let logits = |seed| {
         let config = config("bert", "regression");
-        let (new, _) = FineTuned::from_pretrained(&file, &config, seed, &Device::flex()).unwrap();
+        let (new, _) = FineTuned::from_pretrained(weight_file(&file, &Device::flex()), &config, seed).unwrap();
         read(logits_of(&new, &sequences()))
     };
     assert_eq!(logits(1), logits(1));
@@ -215,7 +219,7 @@ fn a_new_head_does_not_hide_a_missing_or_an_unknown_tensor() {
         let refusal = |change: &dyn Fn(&mut Vec<Stored>)| {
             let file = rewritten(&pretrained_weights(model), change);
             let config = config(model, "classification");
-            FineTuned::from_pretrained(&file, &config, 5, &Device::flex()).err().unwrap()
+            FineTuned::from_pretrained(weight_file(&file, &Device::flex()), &config, 5).err().unwrap()
         };
         assert_names(&refusal(&|tensors| tensors.retain(|tensor| tensor.name != name)), name, "does not have it");
         let push = |tensors: &mut Vec<Stored>| {
@@ -234,7 +238,9 @@ fn a_fine_tuned_file_of_another_task_is_refused() {
         ("bert", "span", "choice", "bert.pooler.dense.weight"),
         ("modernbert", "span", "classification", "classifier.weight"),
     ] {
-        let error = FineTuned::load(&weights(model, file), &config(model, config_of), &Device::flex()).err().unwrap();
+        let error = FineTuned::load(weight_file(&weights(model, file), &Device::flex()), &config(model, config_of))
+            .err()
+            .unwrap();
         assert_names(&error, tensor, "the model needs");
     }
 }
@@ -316,7 +322,7 @@ fn a_changed_head_and_other_labels_are_told_apart() {
             let mut tensors = parameters(&mut right);
             tensors[index].values[0] += 0.5;
             let file = write_safetensors(&tensors, StoredType::F32).unwrap();
-            let wrong = FineTuned::load(&file, &config(model, "classification"), &Device::flex()).unwrap();
+            let wrong = FineTuned::load(weight_file(&file, &Device::flex()), &config(model, "classification")).unwrap();
             let difference = relative_difference(&read(logits_of(&wrong, &sequences())), &expected);
             assert!(difference > TOLERANCE, "{model}: a changed {} passes", tensors[index].name);
         }

@@ -11,7 +11,7 @@ use anaume_core::modernbert::MaskedLm;
 use anaume_core::weights::{HostTensor, StoredType, f32_values, read_parameters, write_safetensors};
 use anaume_tests::{
     Golden, assert_close, assert_within, devices, golden, golden_config, golden_dir, golden_model, largest, masked_lm,
-    read, relative_difference,
+    read, relative_difference, weight_file,
 };
 use burn::tensor::Device;
 use safetensors::SafeTensors;
@@ -160,7 +160,7 @@ pub fn classify(pooling: Pooling, sequences: &Sequences, device: &Device) -> Vec
     let mut config = golden_config("classifier");
     config.classifier_pooling = pooling;
     let weights = golden("model/classifier/model.safetensors");
-    let model = FineTuned::load(&weights, &Config::ModernBert(config), device).unwrap();
+    let model = FineTuned::load(weight_file(&weights, device), &Config::ModernBert(config)).unwrap();
     read(model.sequence_logits(&model.encoder.inputs(sequences).unwrap()))
 }
 

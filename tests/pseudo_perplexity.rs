@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anaume_core::infer::{Engine, MaskedCopy, ModelFiles, sample_positions};
 use anaume_core::tokenizer::train;
-use anaume_tests::{Golden, assert_close, assert_within, devices, golden, relative_difference};
+use anaume_tests::{Golden, assert_close, assert_within, devices, golden, relative_difference, weight_file};
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
@@ -21,11 +21,11 @@ fn golden_engine(device: &Device) -> Engine {
         ["config.json", "model.safetensors"].map(|name| golden(&format!("model/plain/{name}")));
     let files = ModelFiles {
         config_json: &config_json,
-        weights: &weights,
+        weights: weight_file(&weights, device),
         tokenizer_json: &tokenizer.tokenizer_json,
         tokenizer_config_json: Some(&tokenizer.tokenizer_config_json),
     };
-    Engine::new(files, device).unwrap()
+    Engine::new(files).unwrap()
 }
 
 /// The golden texts and the loss of each of their tokens but the first and the last.

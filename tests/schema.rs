@@ -45,7 +45,7 @@ fn assert_invalid(name: &str, document: &Value, pointer: &str, wrong: Value) {
 fn every_name_that_is_listed_has_a_schema() {
     let listed = succeed(&["schema"]);
     let names: Vec<_> = listed.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
-    assert_eq!(names, ["leaderboard", "metrics", "plan", "results", "run", "sample", "site"]);
+    assert_eq!(names, ["leaderboard", "metrics", "plan", "results", "run", "sample", "site", "web"]);
     for name in names {
         assert_eq!(schema(name)["$schema"], "https://json-schema.org/draft/2020-12/schema", "{name}");
     }

@@ -14,7 +14,7 @@ use crate::config::BertConfig;
 use crate::error::{Error, Result};
 use crate::layers::{
     Init, Inputs, Linear, LmHead, Norm, Parameter, ParameterSource, ParameterVisitor, Parameters, Precision,
-    PredictionHead,
+    PredictionHead, Table,
 };
 
 fn norm(source: &mut impl ParameterSource, name: &str, config: &BertConfig) -> Result<Norm> {
@@ -84,7 +84,7 @@ impl Layer {
 /// `BertModel` without its pooler: embeddings and layers.
 #[derive(Clone, Debug)]
 pub struct Encoder {
-    word_embeddings: Parameter<2>,
+    word_embeddings: Table,
     position_embeddings: Parameter<2>,
     token_type_embeddings: Parameter<2>,
     embedding_norm: Norm,
@@ -97,12 +97,15 @@ impl Encoder {
     /// Builds the encoder that `config` describes on the device of `source`.
     pub fn new(source: &mut impl ParameterSource, config: &BertConfig) -> Result<Self> {
         let normal = Init::Normal(config.initializer_range);
+        let shape = |rows| [rows, config.hidden_size];
+        let words = "bert.embeddings.word_embeddings.weight";
+        let word_embeddings = Table::new(source, words, shape(config.vocab_size), normal)?;
         let mut embedding = |kind: &str, rows| {
             let name = format!("bert.embeddings.{kind}_embeddings.weight");
-            Parameter::new(source, name, [rows, config.hidden_size], normal)
+            Parameter::new(source, name, shape(rows), normal)
         };
         Ok(Self {
-            word_embeddings: embedding("word", config.vocab_size)?,
+            word_embeddings,
             position_embeddings: embedding("position", config.max_position_embeddings)?,
             token_type_embeddings: embedding("token_type", config.type_vocab_size)?,
             embedding_norm: norm(source, "bert.embeddings.LayerNorm", config)?,
@@ -122,13 +125,12 @@ impl Encoder {
             return Err(Error::Input { message });
         }
         let [max_length, _] = self.position_embeddings.value().dims();
-        let embedding_vd = self.embedding();
-        Inputs::new(sequences, embedding_vd.dims()[0], max_length, &embedding_vd.device())
+        Inputs::new(sequences, self.embedding().num_rows(), max_length, &self.embedding().device())
     }
 
     /// The embedding of the vocabulary, `[v, d]`.
-    pub fn embedding(&self) -> Tensor<2> {
-        self.word_embeddings.value()
+    pub fn embedding(&self) -> &Table {
+        &self.word_embeddings
     }
 
     /// The last hidden states, `[t, d]`.
@@ -153,7 +155,7 @@ impl Encoder {
             Some(types_t) => types.select(0, types_t.clone()),
             None => types.narrow(0, 0, 1),
         };
-        let words_td = self.embedding().select(0, inputs.ids_t.clone());
+        let words_td = self.embedding().select(&inputs.ids_t);
         words_td + types + self.position_embeddings.value().select(0, inputs.positions_t.clone())
     }
 }
@@ -179,7 +181,7 @@ pub fn lm_head(source: &mut impl ParameterSource, config: &BertConfig) -> Result
             dense: linear(source, &name("transform.dense"), [d, d], config)?,
             norm: norm(source, &name("transform.LayerNorm"), config)?,
         },
-        decoder_weight: untied.then(|| Parameter::new(source, name("decoder.weight"), [v, d], normal)).transpose()?,
+        decoder_weight: untied.then(|| Table::new(source, &name("decoder.weight"), [v, d], normal)).transpose()?,
         decoder_bias: Some(Parameter::new(source, name("bias"), [v], Init::Zeros)?),
     })
 }

@@ -82,19 +82,20 @@ impl FineTuned {
         Ok(Self { encoder, kind, transform, classifier, pooling: config.pooling() })
     }
 
-    /// Loads the `model.safetensors` of a fine-tuned model, strict both ways.
-    pub fn load(weights: &[u8], config: &Config, device: &Device) -> Result<Self> {
-        let mut source = WeightFile::new(weights, device)?;
-        let model = Self::new(&mut source, config, device)?;
+    /// Takes the parameters of a fine-tuned model from its files, strict both ways.
+    pub fn load(mut source: WeightFile, config: &Config) -> Result<Self> {
+        let device = source.device().clone();
+        let model = Self::new(&mut source, config, &device)?;
         source.finish()?;
         Ok(model)
     }
 
-    /// Puts a head on the encoder in the `model.safetensors` of a pretrained model; `config` is that of the fine-tuned one.
+    /// Puts a head on the encoder in the files of a pretrained model; `config` is that of the fine-tuned one.
     /// Also returns the names of the parameters that were drawn at random. Errors name the tensor that does not fit.
-    pub fn from_pretrained(weights: &[u8], config: &Config, seed: u64, device: &Device) -> Result<(Self, Vec<String>)> {
-        let mut source = NewHead::new(weights, config, seed, device)?;
-        let model = Self::new(&mut source, config, device)?;
+    pub fn from_pretrained(weights: WeightFile, config: &Config, seed: u64) -> Result<(Self, Vec<String>)> {
+        let device = weights.device().clone();
+        let mut source = NewHead::new(weights, config, seed);
+        let model = Self::new(&mut source, config, &device)?;
         source.file.finish()?;
         Ok((model, source.drawn))
     }
@@ -124,30 +125,30 @@ impl Parameters for FineTuned {
 }
 
 /// A pretrained file, and random numbers for those parameters of the head that it lacks.
-struct NewHead<'a> {
-    file: WeightFile<'a>,
+struct NewHead {
+    file: WeightFile,
     random: RandomParameters,
     drawn: Vec<String>,
 }
 
-impl<'a> NewHead<'a> {
+impl NewHead {
     /// The parameters that a pretrained file may lack begin with one of these. A masked LM of ModernBERT has its `head.`
     /// already, and it is taken, as transformers does because the names agree.
     const HEADS: [&'static str; 4] = ["head.", "bert.pooler.", "classifier.", "qa_outputs."];
 
-    fn new(weights: &'a [u8], config: &Config, seed: u64, device: &Device) -> Result<Self> {
-        let mut file = WeightFile::new(weights, device)?;
+    fn new(mut file: WeightFile, config: &Config, seed: u64) -> Self {
         // What pretraining leaves behind; see `MaskedLm::load`.
         let (unused, cutoff): (&[&str], f64) = match config {
             Config::ModernBert(config) => (&["decoder."], config.initializer_cutoff_factor),
             Config::Bert(_) => (&["cls.", "pooler.", "embeddings.position_ids"], f64::INFINITY),
         };
         file.allow_unused(unused);
-        Ok(Self { file, random: RandomParameters::new(seed, cutoff, device), drawn: Vec::new() })
+        let random = RandomParameters::new(seed, cutoff, file.device());
+        Self { file, random, drawn: Vec::new() }
     }
 }
 
-impl ParameterSource for NewHead<'_> {
+impl ParameterSource for NewHead {
     fn parameter<const D: usize>(&mut self, name: &str, shape: [usize; D], init: Init) -> Result<Tensor<D>> {
         let of_head = Self::HEADS.iter().any(|beginning| name.starts_with(beginning));
         if self.file.has(name) || !of_head {

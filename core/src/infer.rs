@@ -3,11 +3,11 @@
 
 mod gold;
 mod pseudo_likelihood;
+mod self_check;
 
 pub use gold::{GoldScore, JudgedMask};
 pub use pseudo_likelihood::{MaskedCopy, SCORING_TOKENS_PER_FORWARD, sample_positions};
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Sequences;
@@ -15,10 +15,13 @@ use crate::config::Pooling;
 use crate::error::{Error, Result};
 use crate::model::{Config, MaskedLm};
 use crate::tokenizer::{MaskConvention, Tokenizer};
-use crate::weights::read_back;
+use crate::weights::{WeightFile, read_back};
 
 /// Tokens computed at once: enough to fill a device, little enough for a browser.
 const TOKENS_PER_FORWARD: usize = 4096;
+
+/// Largest buffer that every device of WebGPU binds: its default limit `maxStorageBufferBindingSize`.
+const MAX_BUFFER_BYTES: usize = 128 << 20;
 
 /// A masked language model, or its encoder alone, with its tokenizer.
 pub struct Engine {
@@ -29,13 +32,12 @@ pub struct Engine {
     model: MaskedLm,
 }
 
-/// The files of a model folder, as bytes.
-#[derive(Clone, Copy, Debug)]
+/// The files of a model folder, as bytes, and the weights on the way to their device.
 pub struct ModelFiles<'a> {
     /// `config.json`.
     pub config_json: &'a [u8],
-    /// `model.safetensors`.
-    pub weights: &'a [u8],
+    /// `model.safetensors`, or the files that it is cut into.
+    pub weights: WeightFile,
     /// `tokenizer.json`.
     pub tokenizer_json: &'a [u8],
     /// `tokenizer_config.json`, where there is one.
@@ -90,18 +92,18 @@ pub struct EmbedOptions {
 }
 
 impl Engine {
-    /// Loads a model. Errors name the field or tensor that does not fit.
-    pub fn new(files: ModelFiles<'_>, device: &Device) -> Result<Self> {
+    /// Makes a model of its files. Errors name the field or tensor that does not fit.
+    pub fn new(files: ModelFiles<'_>) -> Result<Self> {
         let tokenizer = Tokenizer::from_bytes(files.tokenizer_json, files.tokenizer_config_json)?;
-        Self::with_tokenizer(files.config_json, files.weights, tokenizer, device)
+        Self::with_tokenizer(files.config_json, files.weights, tokenizer)
     }
 
-    /// Loads a model, given `config.json` and `model.safetensors`, for a tokenizer. Errors name the field or tensor that does
-    /// not fit.
-    pub fn with_tokenizer(config_json: &[u8], weights: &[u8], tokenizer: Tokenizer, device: &Device) -> Result<Self> {
+    /// Makes a model of `config.json` and weights, for a tokenizer. Errors name the field or tensor that does not fit.
+    pub fn with_tokenizer(config_json: &[u8], mut weights: WeightFile, tokenizer: Tokenizer) -> Result<Self> {
         let config = Config::from_json(config_json)?;
         check_rows(config.vocab_size(), &tokenizer)?;
-        let model = MaskedLm::load(weights, &config, device)?;
+        weights.limit_buffers(MAX_BUFFER_BYTES);
+        let model = MaskedLm::load(weights, &config)?;
         Ok(Self { config, tokenizer, model })
     }
 

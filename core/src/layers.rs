@@ -26,6 +26,11 @@ pub enum Init {
 pub trait ParameterSource {
     /// The parameter of this name and shape.
     fn parameter<const D: usize>(&mut self, name: &str, shape: [usize; D], init: Init) -> Result<Tensor<D>>;
+
+    /// The same, in parts of rows one below the other.
+    fn rows(&mut self, name: &str, shape: [usize; 2], init: Init) -> Result<Vec<Tensor<2>>> {
+        Ok(vec![self.parameter(name, shape, init)?])
+    }
 }
 
 /// Something done to every parameter in a fixed order: saving, gradients, optimizer steps.
@@ -133,6 +138,69 @@ fn matmul(a: Tensor<2>, b: Tensor<2>, precision: Precision) -> Tensor<2> {
     }
 }
 
+/// One row a token of the vocabulary, `[v, d]`: to look tokens up, and to tell how well each fits. In parts of rows where
+/// the whole is too large for a buffer of a device.
+#[derive(Clone, Debug)]
+pub struct Table {
+    name: String,
+    parts: Vec<Tensor<2>>,
+}
+
+impl Table {
+    /// Takes the parameter from `source`.
+    pub fn new(source: &mut impl ParameterSource, name: &str, shape: [usize; 2], init: Init) -> Result<Self> {
+        Ok(Self { name: name.into(), parts: source.rows(name, shape, init)? })
+    }
+
+    /// Rows in all.
+    pub fn num_rows(&self) -> usize {
+        self.parts.iter().map(|part| part.dims()[0]).sum()
+    }
+
+    /// Where it is.
+    pub fn device(&self) -> Device {
+        self.parts[0].device()
+    }
+
+    /// The rows of ids `[t]`, `[t, d]`.
+    pub fn select(&self, ids_t: &Tensor<1, Int>) -> Tensor<2> {
+        if let [whole] = &self.parts[..] {
+            return whole.clone().select(0, ids_t.clone());
+        }
+        let mut start = 0;
+        let selected = self.parts.iter().map(|part| {
+            let last = part.dims()[0] as i64 - 1;
+            let place_t = ids_t.clone() - start;
+            let is_outside = place_t.clone().lower_elem(0).bool_or(place_t.clone().greater_elem(last));
+            start += last + 1;
+            let rows_td = part.clone().select(0, place_t.clamp(0, last));
+            let shape = rows_td.dims();
+            rows_td.mask_fill(is_outside.unsqueeze_dim::<2>(1).expand(shape), 0.0)
+        });
+        selected.reduce(|all, more| all + more).expect("a table has a part")
+    }
+
+    /// How well each row fits vectors `[m, d]`: their products, `[m, v]`.
+    pub fn products(&self, x_md: Tensor<2>, precision: Precision) -> Tensor<2> {
+        let product = |part: &Tensor<2>| matmul(x_md.clone(), part.clone().transpose(), precision);
+        match &self.parts[..] {
+            [whole] => product(whole),
+            parts => Tensor::cat(parts.iter().map(product).collect(), 1),
+        }
+    }
+
+    /// Shows it to `visitor`. Error: it is in parts, which only computes.
+    pub fn visit(&mut self, visitor: &mut impl ParameterVisitor) -> Result<()> {
+        match &mut self.parts[..] {
+            [whole] => visitor.visit(&self.name, whole),
+            _ => {
+                let message = "it was loaded in parts to compute with; load it whole to train or to save it".into();
+                Err(Error::Weights { tensor: self.name.clone(), message })
+            }
+        }
+    }
+}
+
 /// LayerNorm over the last axis.
 #[derive(Clone, Debug)]
 pub struct Norm {
@@ -194,7 +262,7 @@ pub struct LmHead {
     /// What comes before the decoder.
     pub head: PredictionHead,
     /// `[v, d]`; `None` where the decoder's weight is the embedding.
-    pub decoder_weight: Option<Parameter<2>>,
+    pub decoder_weight: Option<Table>,
     /// `[v]`.
     pub decoder_bias: Option<Parameter<1>>,
 }
@@ -205,14 +273,14 @@ impl LmHead {
         &self,
         hidden_td: Tensor<2>,
         chosen: &[usize],
-        embedding_vd: Tensor<2>,
+        embedding_vd: &Table,
         precision: Precision,
     ) -> Tensor<2> {
         let indices = chosen.iter().map(|token| *token as i32).collect();
         let chosen_m = int_tensor(indices, [chosen.len()], &hidden_td.device());
         let x_md = self.head.forward(hidden_td.select(0, chosen_m), precision);
-        let weight_vd = self.decoder_weight.as_ref().map_or(embedding_vd, Parameter::value);
-        add_bias(matmul(x_md, weight_vd.transpose(), precision), &self.decoder_bias)
+        let weight_vd = self.decoder_weight.as_ref().unwrap_or(embedding_vd);
+        add_bias(weight_vd.products(x_md, precision), &self.decoder_bias)
     }
 
     /// Shows its parameters to `visitor`.

@@ -10,6 +10,7 @@ pub mod batch;
 pub mod bert;
 pub mod config;
 pub mod error;
+pub mod export;
 pub mod finetune;
 pub mod heads;
 pub mod infer;

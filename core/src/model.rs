@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Sequences;
 use crate::config::{BertConfig, HeadKind, ModelConfig, Pooling, has_lm_head};
 use crate::error::{Error, Result};
-use crate::layers::{Inputs, LmHead, ParameterSource, ParameterVisitor, Parameters, Precision};
+use crate::layers::{Inputs, LmHead, ParameterSource, ParameterVisitor, Parameters, Precision, Table};
 use crate::weights::{StoredType, WeightFile};
 use crate::{bert, modernbert};
 
@@ -206,7 +206,7 @@ impl Encoder {
     }
 
     /// The embedding of the vocabulary, `[v, d]`.
-    pub fn embedding(&self) -> Tensor<2> {
+    pub fn embedding(&self) -> &Table {
         either!(Self, self, encoder => encoder.embedding())
     }
 }
@@ -227,19 +227,19 @@ pub struct MaskedLm {
 }
 
 impl MaskedLm {
-    /// Loads the bytes of `model.safetensors`. The head is there where the class names in `config` say so. What BERT's
-    /// pretraining leaves beside it (pooler, next-sentence classifier, position ids) is accepted and not used, as is any
-    /// head where the encoder alone is asked for; any other tensor too many or missing is an error that names it.
-    pub fn load(weights: &[u8], config: &Config, device: &Device) -> Result<Self> {
-        let mut source = WeightFile::new(weights, device)?;
+    /// Takes the parameters from files. The head is there where the class names in `config` say so. What BERT's pretraining
+    /// leaves beside it (pooler, next-sentence classifier, position ids) is accepted and not used, as is any head where the
+    /// encoder alone is asked for; any other tensor too many or missing is an error that names it.
+    pub fn load(mut source: WeightFile, config: &Config) -> Result<Self> {
         source.allow_unused(match (config, config.has_lm_head()) {
             (Config::ModernBert(_), true) => &[],
             (Config::ModernBert(_), false) => &["head.", "decoder.", "classifier."],
             (Config::Bert(_), true) => &["pooler.", "cls.seq_relationship.", "embeddings.position_ids"],
             (Config::Bert(_), false) => &["pooler.", "cls.", "embeddings.position_ids", "classifier.", "qa_outputs."],
         });
-        let encoder = Encoder::new(&mut source, config, device)?;
-        let lm_head = |source: &mut WeightFile<'_>| match config {
+        let device = source.device().clone();
+        let encoder = Encoder::new(&mut source, config, &device)?;
+        let lm_head = |source: &mut WeightFile| match config {
             Config::ModernBert(config) => modernbert::lm_head(source, config),
             Config::Bert(config) => bert::lm_head(source, config),
         };

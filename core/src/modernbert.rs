@@ -16,7 +16,7 @@ use crate::config::{LayerType, ModelConfig};
 use crate::error::Result;
 use crate::layers::{
     Init, Inputs, Linear, LmHead, Norm, Parameter, ParameterSource, ParameterVisitor, Parameters, Precision,
-    PredictionHead,
+    PredictionHead, Table,
 };
 
 /// Cosines and sines, `[tokens, k / 2]` each.
@@ -122,7 +122,7 @@ fn std_out(config: &ModelConfig) -> f64 {
 /// `ModernBertModel`: embedding, layers, final norm.
 #[derive(Clone, Debug)]
 pub struct Encoder {
-    tok_embeddings: Parameter<2>,
+    tok_embeddings: Table,
     embedding_norm: Norm,
     layers: Vec<Layer>,
     final_norm: Norm,
@@ -139,7 +139,7 @@ impl Encoder {
         let shape = [config.vocab_size, config.hidden_size];
         let normal = Init::Normal(config.initializer_range);
         Ok(Self {
-            tok_embeddings: Parameter::new(source, "model.embeddings.tok_embeddings.weight", shape, normal)?,
+            tok_embeddings: Table::new(source, "model.embeddings.tok_embeddings.weight", shape, normal)?,
             embedding_norm: norm(source, "model.embeddings.norm", config)?,
             layers: (0..config.num_hidden_layers)
                 .map(|index| Layer::new(source, index, config))
@@ -155,13 +155,12 @@ impl Encoder {
     /// Puts packed sequences on the model's device. ModernBERT has no token types: those of pairs are not looked at. Errors:
     /// an id beyond the vocabulary, a sequence that is empty or longer than `max_position_embeddings`.
     pub fn inputs(&self, sequences: &Sequences) -> Result<Inputs> {
-        let embedding_vd = self.embedding();
-        Inputs::new(sequences, embedding_vd.dims()[0], self.max_length, &embedding_vd.device())
+        Inputs::new(sequences, self.embedding().num_rows(), self.max_length, &self.embedding().device())
     }
 
     /// The embedding of the vocabulary, `[v, d]`.
-    pub fn embedding(&self) -> Tensor<2> {
-        self.tok_embeddings.value()
+    pub fn embedding(&self) -> &Table {
+        &self.tok_embeddings
     }
 
     /// The last hidden states, `[t, d]`.
@@ -173,7 +172,7 @@ impl Encoder {
     pub fn forward_observed(&self, inputs: &Inputs, mut observe: impl FnMut(usize, &Tensor<2>)) -> Tensor<2> {
         let at_positions = |table: &Tensor<2>| table.clone().select(0, inputs.positions_t.clone());
         let rotations = self.rope_tables.each_ref().map(|tables| tables.each_ref().map(at_positions));
-        let embedded_td = self.embedding().select(0, inputs.ids_t.clone());
+        let embedded_td = self.embedding().select(&inputs.ids_t);
         let mut x_td = self.embedding_norm.forward(embedded_td);
         for (index, layer) in self.layers.iter().enumerate() {
             observe(index, &x_td);
@@ -210,7 +209,7 @@ pub fn lm_head(source: &mut impl ParameterSource, config: &ModelConfig) -> Resul
     let normal = Init::Normal(std_out(config));
     Ok(LmHead {
         head: prediction_head(source, config)?,
-        decoder_weight: untied.then(|| Parameter::new(source, "decoder.weight", [v, d], normal)).transpose()?,
+        decoder_weight: untied.then(|| Table::new(source, "decoder.weight", [v, d], normal)).transpose()?,
         decoder_bias: config
             .decoder_bias
             .then(|| Parameter::new(source, "decoder.bias", [v], Init::Zeros))

@@ -1,7 +1,7 @@
 //! Parameters to and from safetensors bytes with Hugging Face's names, strict both ways; and random initial parameters.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use half::{bf16, f16};
@@ -12,17 +12,66 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use crate::error::{Error, Result};
 use crate::layers::{Init, ParameterSource, ParameterVisitor, Parameters};
 
-/// Parameters read from a safetensors file. Every tensor must be asked for: see [`Self::finish`].
-pub struct WeightFile<'a> {
-    tensors: SafeTensors<'a>,
-    used: BTreeSet<String>,
+/// Parameters read from a safetensors file, or from several that make up a model. Every tensor must be asked for: see
+/// [`Self::finish`].
+pub struct WeightFile {
+    tensors: BTreeMap<String, StoredTensor>,
+    allowed: Vec<String>,
+    max_buffer_bytes: usize,
     device: Device,
 }
 
-impl<'a> WeightFile<'a> {
-    /// Reads the header. Errors name the first byte that cannot be accepted.
-    pub fn new(bytes: &'a [u8], device: &Device) -> Result<Self> {
-        Ok(Self { tensors: read_safetensors(bytes)?, used: BTreeSet::new(), device: device.clone() })
+/// A tensor of a file that no one asked for yet.
+struct StoredTensor {
+    shape: Vec<usize>,
+    /// As f32; an error for a type that no parameter has.
+    values: Result<Vec<f32>>,
+}
+
+impl WeightFile {
+    /// Reads a file. Errors name the first byte that cannot be accepted.
+    pub fn new(bytes: &[u8], device: &Device) -> Result<Self> {
+        Self::from_shards([bytes], device)
+    }
+
+    /// Reads the files that make up a model, in any order. Errors name the first byte that cannot be accepted, or a tensor
+    /// that two of them hold.
+    pub fn from_shards<'a>(shards: impl IntoIterator<Item = &'a [u8]>, device: &Device) -> Result<Self> {
+        let mut file = Self::empty(device);
+        shards.into_iter().try_for_each(|bytes| file.add(bytes))?;
+        Ok(file)
+    }
+
+    /// Of no file yet.
+    pub fn empty(device: &Device) -> Self {
+        let (tensors, allowed) = Default::default();
+        Self { tensors, allowed, max_buffer_bytes: usize::MAX, device: device.clone() }
+    }
+
+    /// Adds a file, whose bytes are not needed afterwards. Errors as of [`Self::from_shards`].
+    pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        let file = read_safetensors(bytes)?;
+        for (name, view) in file.iter().filter(|(name, _)| !name.ends_with(SCALE_SUFFIX)) {
+            let values = match view.dtype() {
+                Dtype::I8 => dequantized(name, &view, &file),
+                _ => f32_values(name, &view),
+            };
+            let tensor = StoredTensor { shape: view.shape().to_vec(), values };
+            if self.tensors.insert(name.to_owned(), tensor).is_some() {
+                return Err(weight_error(name, "two files of the model have this tensor"));
+            }
+        }
+        Ok(())
+    }
+
+    /// From here on gives [`ParameterSource::rows`] in parts that a buffer of `bytes` holds.
+    pub fn limit_buffers(&mut self, bytes: usize) {
+        self.max_buffer_bytes = bytes;
+    }
+
+    /// Where its tensors go.
+    pub const fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Whether the file has this parameter.
@@ -33,17 +82,14 @@ impl<'a> WeightFile<'a> {
     /// Lets the file hold tensors that no one asks for, if their names, without the encoder's prefix, begin with one of
     /// `beginnings`.
     pub fn allow_unused(&mut self, beginnings: &[&str]) {
-        let begins = |name: &&str| beginnings.iter().any(|beginning| without_prefix(name).starts_with(beginning));
-        self.used.extend(self.tensors.names().into_iter().filter(begins).map(str::to_owned));
+        self.allowed.extend(beginnings.iter().map(|beginning| (*beginning).to_owned()));
     }
 
     /// Fails if the file holds a tensor that the model did not ask for. Stored copies of tied parameters are accepted where
     /// they equal what they are tied to, bit for bit.
     pub fn finish(self) -> Result<()> {
-        let bytes = |name: &str| Some(self.tensors.tensor(&self.stored_name(name)?).ok()?.data());
-        let is_tied_copy = |name: &str| TIED.iter().any(|(copy, to)| *copy == name && bytes(copy) == bytes(to));
-        let unused = |name: &&str| !self.used.contains(*name) && !is_tied_copy(name);
-        match self.tensors.names().into_iter().filter(unused).min() {
+        let is_allowed = |name: &str| self.allowed.iter().any(|beginning| without_prefix(name).starts_with(beginning));
+        match self.tensors.keys().find(|name| !is_allowed(name)) {
             None => Ok(()),
             Some(name) => Err(weight_error(
                 name,
@@ -59,7 +105,39 @@ impl<'a> WeightFile<'a> {
             name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
         };
         let names = [name, without_prefix(name)].map(|name| [name.to_owned(), old(name)]);
-        names.into_iter().flatten().find(|name| self.tensors.tensor(name).is_ok())
+        names.into_iter().flatten().find(|name| self.tensors.contains_key(name))
+    }
+
+    /// The values of a parameter, which the file then holds no more.
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let stored = self.stored_name(name).and_then(|stored| self.tensors.remove(&stored)).ok_or_else(|| {
+            weight_error(
+                name,
+                "the model needs this tensor and the file does not have it; does config.json belong to the file?",
+            )
+        })?;
+        if stored.shape != shape {
+            let message = format!("the file has shape {:?}, the model needs {shape:?}", stored.shape);
+            return Err(weight_error(name, message));
+        }
+        let values = stored.values?;
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            let message = format!("element {index} is {}; the file is damaged or its training diverged", values[index]);
+            return Err(weight_error(name, message));
+        }
+        self.allow_tied_copies(name, &values);
+        Ok(values)
+    }
+
+    /// Needs no one to ask for the stored copies of a parameter that equal it.
+    fn allow_tied_copies(&mut self, name: &str, values: &[f32]) {
+        for (copy, _) in TIED.iter().filter(|(_, to)| *to == name) {
+            let stored = self.tensors.get(*copy).and_then(|stored| stored.values.as_ref().ok());
+            let same_bits = |copy: &Vec<f32>| copy.iter().map(|a| a.to_bits()).eq(values.iter().map(|b| b.to_bits()));
+            if stored.is_some_and(same_bits) {
+                self.allow_unused(&[copy]);
+            }
+        }
     }
 }
 
@@ -75,26 +153,26 @@ fn without_prefix(name: &str) -> &str {
     name.strip_prefix("model.").or(name.strip_prefix("bert.")).unwrap_or(name)
 }
 
-impl ParameterSource for WeightFile<'_> {
+impl ParameterSource for WeightFile {
     fn parameter<const D: usize>(&mut self, name: &str, shape: [usize; D], _: Init) -> Result<Tensor<D>> {
-        let stored = self.stored_name(name).ok_or_else(|| {
-            weight_error(
-                name,
-                "the model needs this tensor and the file does not have it; does config.json belong to the file?",
-            )
-        })?;
-        let view = self.tensors.tensor(&stored).map_err(|error| weight_error(&stored, error.to_string()))?;
-        if view.shape() != shape {
-            let message = format!("the file has shape {:?}, the model needs {shape:?}", view.shape());
-            return Err(weight_error(name, message));
-        }
-        let values = f32_values(name, &view)?;
-        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-            let message = format!("element {index} is {}; the file is damaged or its training diverged", values[index]);
-            return Err(weight_error(name, message));
-        }
-        self.used.insert(stored);
+        let values = self.take(name, &shape)?;
         Ok(Tensor::from_data(TensorData::new(values, shape), &self.device))
+    }
+
+    fn rows(&mut self, name: &str, [rows, width]: [usize; 2], _: Init) -> Result<Vec<Tensor<2>>> {
+        let mut values = self.take(name, &[rows, width])?;
+        let rows_a_part = (self.max_buffer_bytes / size_of::<f32>() / width).max(1);
+        let mut parts = Vec::new();
+        while values.len() > rows_a_part.saturating_mul(width) {
+            let rest = values.split_off(rows_a_part * width);
+            parts.push(std::mem::replace(&mut values, rest));
+        }
+        parts.push(values);
+        let part = |values: Vec<f32>| {
+            let shape = [values.len() / width, width];
+            Tensor::from_data(TensorData::new(values, shape), &self.device)
+        };
+        Ok(parts.into_iter().map(part).collect())
     }
 }
 
@@ -133,6 +211,33 @@ pub fn f32_values(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>> {
         Dtype::BF16 => Ok(data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
         other => Err(weight_error(name, format!("type {other:?} is not supported; convert it to F32, F16 or BF16"))),
     }
+}
+
+/// What follows a tensor's name in that of its scales, as compressed-tensors names them.
+const SCALE_SUFFIX: &str = "_scale";
+/// Values of a row that share a scale.
+const BLOCK: usize = 32;
+
+/// The values of a matrix of 8-bit levels `[rows, width]` with scales `[rows, blocks]`.
+fn dequantized(name: &str, view: &TensorView<'_>, file: &SafeTensors<'_>) -> Result<Vec<f32>> {
+    let scale_name = format!("{name}{SCALE_SUFFIX}");
+    let scales = file.tensor(&scale_name).map_err(|_| weight_error(&scale_name, "the file lacks these scales"))?;
+    let block = match (view.shape(), scales.shape()) {
+        ([rows, width], [same_rows, blocks]) if rows == same_rows && *blocks > 0 && width % blocks == 0 => {
+            width / blocks
+        }
+        (levels, scales) => {
+            return Err(weight_error(
+                &scale_name,
+                format!("scales of shape {scales:?} for levels of shape {levels:?}"),
+            ));
+        }
+    };
+    let mut values = Vec::with_capacity(view.data().len());
+    for (levels, scale) in view.data().chunks_exact(block.max(1)).zip(f32_values(&scale_name, &scales)?) {
+        values.extend(levels.iter().map(|level| f32::from(*level as i8) * scale));
+    }
+    Ok(values)
 }
 
 fn weight_error(tensor: &str, message: impl Into<String>) -> Error {
@@ -208,39 +313,69 @@ pub fn parameters_hash(tensors: &[HostTensor]) -> blake3::Hash {
     hasher.finalize()
 }
 
+/// A tensor as a file holds it.
+pub struct Encoded<'a> {
+    /// Its name.
+    pub name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Its bytes.
+    pub bytes: Cow<'a, [u8]>,
+}
+
 /// A safetensors file that transformers reads (`format: pt`). Fails where a value is too large for `stored`.
 pub fn write_safetensors(tensors: &[HostTensor], stored: StoredType) -> Result<Vec<u8>> {
-    let encoded: Vec<Cow<'_, [u8]>> = tensors.iter().map(|tensor| encode(tensor, stored)).collect::<Result<_>>()?;
-    let dtype = match stored {
-        StoredType::F32 => Dtype::F32,
-        StoredType::F16 => Dtype::F16,
-        StoredType::BF16 => Dtype::BF16,
-    };
+    serialize(&tensors.iter().map(|tensor| encode(tensor, stored)).collect::<Result<Vec<_>>>()?)
+}
+
+/// The file of tensors.
+pub fn serialize(tensors: &[Encoded<'_>]) -> Result<Vec<u8>> {
     let format_error = |error: SafeTensorError| weight_error("model.safetensors", error.to_string());
     let mut views = Vec::with_capacity(tensors.len());
-    for (tensor, bytes) in tensors.iter().zip(&encoded) {
-        views.push((&tensor.name, TensorView::new(dtype, tensor.shape.clone(), bytes).map_err(format_error)?));
+    for Encoded { name, dtype, shape, bytes } in tensors {
+        views.push((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(format_error)?));
     }
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]).into_iter().collect();
     safetensors::serialize(views, Some(metadata)).map_err(format_error)
 }
 
-fn encode(tensor: &HostTensor, stored: StoredType) -> Result<Cow<'_, [u8]>> {
+/// A tensor stored as `stored`. Fails where a value is too large for it.
+pub fn encode(tensor: &HostTensor, stored: StoredType) -> Result<Encoded<'_>> {
     let values = tensor.values.iter();
-    match stored {
+    let (dtype, bytes) = match stored {
         // Every target is little-endian, as the format is.
-        StoredType::F32 => Ok(Cow::Borrowed(bytemuck::cast_slice(&tensor.values))),
-        StoredType::BF16 => Ok(values.flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect()),
+        StoredType::F32 => (Dtype::F32, Cow::Borrowed(bytemuck::cast_slice(&tensor.values))),
+        StoredType::BF16 => (Dtype::BF16, values.flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect()),
         StoredType::F16 => {
-            match values.clone().position(|value| value.is_finite() && !f16::from_f32(*value).is_finite()) {
-                Some(index) => {
-                    let message = format!("element {index} is {}, too large for f16; store bf16", tensor.values[index]);
-                    Err(weight_error(&tensor.name, message))
-                }
-                None => Ok(values.flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()),
+            if let Some(index) =
+                values.clone().position(|value| value.is_finite() && !f16::from_f32(*value).is_finite())
+            {
+                let message = format!("element {index} is {}, too large for f16; store bf16", tensor.values[index]);
+                return Err(weight_error(&tensor.name, message));
             }
+            (Dtype::F16, values.flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect())
         }
+    };
+    Ok(Encoded { name: tensor.name.clone(), dtype, shape: tensor.shape.clone(), bytes })
+}
+
+/// A matrix as 8-bit levels with a scale in f16 for each [`BLOCK`] of a row: the largest magnitude of a block is level 127.
+pub fn encode_blocks(tensor: &HostTensor) -> Vec<Encoded<'_>> {
+    let [rows, width] = [tensor.shape[0], tensor.shape[1]];
+    let block = if width % BLOCK == 0 { BLOCK } else { width };
+    let (mut levels, mut scales) = (Vec::with_capacity(tensor.values.len()), Vec::new());
+    for values in tensor.values.chunks_exact(block) {
+        let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let scale = f16::from_f32(largest / 127.0);
+        let step = if scale > f16::ZERO { scale.to_f32() } else { f32::INFINITY };
+        levels.extend(values.iter().map(|value| (value / step).round() as i8 as u8));
+        scales.extend(scale.to_le_bytes());
     }
+    let name = format!("{}{SCALE_SUFFIX}", tensor.name);
+    vec![
+        Encoded { name: tensor.name.clone(), dtype: Dtype::I8, shape: tensor.shape.clone(), bytes: levels.into() },
+        Encoded { name, dtype: Dtype::F16, shape: vec![rows, width / block], bytes: scales.into() },
+    ]
 }
 
 /// Random initial parameters: each drawn from a stream of its own, keyed by the seed and its name, so that the values do not

@@ -7,7 +7,8 @@ use clap::Parser;
 use anaume_core::report::schema::DOCUMENTS;
 
 use crate::{
-    bench, data, device, eval, fill_mask, leaderboard, merge, model, quickstart, schema, site, tokenizer, train, verify,
+    bench, data, device, eval, export, fill_mask, leaderboard, merge, model, quickstart, schema, site, tokenizer,
+    train, verify,
 };
 
 /// Japanese ModernBERT, from tokenizer to answers, on any GPU or the CPU.
@@ -90,6 +91,9 @@ pub enum Command {
         #[arg(value_parser = clap::builder::PossibleValuesParser::new(DOCUMENTS.map(|(name, _)| name)))]
         name: Option<String>,
     },
+    /// Write a model for another program to load
+    #[command(subcommand)]
+    Export(export::Command),
     /// Measure this machine with a model
     #[command(
         after_help = "Examples:\n  anaume bench encoder\n  anaume bench step --model model/ --batch 8 --length 512"
@@ -125,6 +129,7 @@ impl Command {
             Self::Serve(args) => site::serve::run(&args),
             Self::Site(args) => site::run(&args),
             Self::Schema { name } => schema::run(name.as_deref()),
+            Self::Export(command) => export::run(command),
             Self::Bench(args) => bench::run(&args),
             Self::Devices { json } => device::run(json),
             Self::Verify(args) => verify::run(&args),

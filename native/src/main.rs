@@ -11,6 +11,7 @@ mod data;
 mod device;
 mod eval;
 mod exit;
+mod export;
 mod figures;
 mod files;
 mod fill_mask;

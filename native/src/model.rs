@@ -1,8 +1,10 @@
 //! Model folders: reading them, `model init`, `model info`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anaume_core::config::{ModelConfig, preset_names};
+use anaume_core::export::INDEX;
 use anaume_core::infer::{Engine, check_rows};
 use anaume_core::model::Config;
 use anaume_core::modernbert::MaskedLm;
@@ -13,6 +15,7 @@ use anyhow::Context;
 use burn::tensor::Device;
 use serde_json::json;
 
+use crate::exit::{Coded, Exit, WithExit};
 use crate::files::{read, write_dir_atomic};
 use crate::progress::{format_bytes, format_count, format_si};
 
@@ -120,24 +123,49 @@ pub fn load_config(dir: &Path) -> anyhow::Result<ModelConfig> {
     ModelConfig::from_json(&read(&path)?).with_context(|| path.display().to_string())
 }
 
+/// The files of a model's weights: `model.safetensors`, or those that an index lists, as transformers writes large models.
+pub fn weight_paths(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let (whole, index) = (dir.join("model.safetensors"), dir.join(INDEX));
+    if whole.exists() || !index.exists() {
+        return Ok(vec![whole]);
+    }
+    let parsed: Index = serde_json::from_slice(&read(&index)?).exit(Exit::Data, index.display().to_string())?;
+    let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
+    match names.iter().find(|name| Path::new(name.as_str()).file_name() != Some(name.as_ref())) {
+        Some(name) => Err(Coded::error(Exit::Data, format!("{}: `{name}` is no name of a file", index.display()))),
+        None => Ok(names.into_iter().map(|name| dir.join(name)).collect()),
+    }
+}
+
+/// Reads the weights of a model folder, one file after the other.
+pub fn read_weights(dir: &Path, device: &Device) -> anyhow::Result<WeightFile> {
+    let mut weights = WeightFile::empty(device);
+    for path in weight_paths(dir)? {
+        weights.add(&read(&path)?).with_context(|| path.display().to_string())?;
+    }
+    Ok(weights)
+}
+
 /// Loads a masked language model without its tokenizer.
 pub fn load_masked_lm(dir: &Path, config: &ModelConfig, device: &Device) -> anyhow::Result<MaskedLm> {
-    let path = dir.join("model.safetensors");
-    let bytes = read(&path)?;
+    let mut source = read_weights(dir, device)?;
     let load = || -> anaume_core::Result<MaskedLm> {
-        let mut source = WeightFile::new(&bytes, device)?;
         let model = MaskedLm::new(&mut source, config, device)?;
         source.finish()?;
         Ok(model)
     };
-    load().with_context(|| path.display().to_string())
+    load().with_context(|| dir.display().to_string())
 }
 
 /// Loads a masked language model with its tokenizer.
 pub fn load_engine(dir: &Path, device: &Device) -> anyhow::Result<Engine> {
-    let [config_json, weights] = ["config.json", "model.safetensors"].map(|name| read(&dir.join(name)));
-    let (config_json, weights, tokenizer) = (config_json?, weights?, crate::tokenizer::load(dir)?);
-    Engine::with_tokenizer(&config_json, &weights, tokenizer, device).with_context(|| dir.display().to_string())
+    let (config_json, tokenizer) = (read(&dir.join("config.json"))?, crate::tokenizer::load(dir)?);
+    let weights = read_weights(dir, device)?;
+    Engine::with_tokenizer(&config_json, weights, tokenizer).with_context(|| dir.display().to_string())
 }
 
 /// Makes a model folder; returns the hash of its parameters.
@@ -195,7 +223,7 @@ fn info(dir: &Path, as_json: bool) -> anyhow::Result<()> {
             lengths.iter().map(|length| (length.to_string(), json!(config.encoder_flops_per_token(*length)))).collect();
         let document = json!({
             "parameters": config.num_parameters(),
-            "parameters_by_part": config.parameter_counts().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            "parameters_by_part": config.parameter_counts().into_iter().collect::<BTreeMap<_, _>>(),
             "encoder_flops_per_token_by_length": flops,
             "head_flops_per_token": config.head_flops_per_token(),
             "train_bytes_4096_tokens": train_bytes,

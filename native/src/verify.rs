@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::device::Choice;
 use crate::exit::{Coded, Exit, WithExit};
 use crate::files::read;
-use crate::model::load_any_config;
+use crate::model::{load_any_config, read_weights};
 
 /// Arguments of `anaume verify`.
 #[derive(clap::Args, Debug)]
@@ -177,16 +177,15 @@ fn integers(tensors: &SafeTensors<'_>, key: &str) -> anyhow::Result<Vec<i64>> {
 
 fn compute(dir: &Path, reference: &Reference<'_>, device: &Device) -> anyhow::Result<(Vec<f32>, Compared)> {
     let config = load_any_config(dir)?;
-    let path = dir.join("model.safetensors");
-    let weights = read(&path)?;
+    let weights = read_weights(dir, device)?;
     let sequences = reference.sequences()?;
     if config.head_kind().is_some_and(|kind| kind != HeadKind::Span) {
-        let model = FineTuned::load(&weights, &config, device).with_context(|| path.display().to_string())?;
+        let model = FineTuned::load(weights, &config).with_context(|| dir.display().to_string())?;
         let logits = model.sequence_logits(&model.encoder.inputs(&sequences)?);
         let kind = Compared { key: "logits", first_positions: 0, per_sequence: true };
         return Ok((pollster::block_on(read_back(logits))?, kind));
     }
-    let model = MaskedLm::load(&weights, &config, device).with_context(|| path.display().to_string())?;
+    let model = MaskedLm::load(weights, &config).with_context(|| dir.display().to_string())?;
     let inputs = model.encoder.inputs(&sequences)?;
     masked_lm_output(&model, &inputs, config.vocab_size(), reference)
 }

@@ -176,6 +176,11 @@ pub fn golden_config(folder: &str) -> ModelConfig {
     ModelConfig::from_json(&golden(&format!("model/{folder}/config.json"))).expect("goldens are valid")
 }
 
+/// The tensors in the bytes of a file that is whole.
+pub fn weight_file(bytes: &[u8], device: &Device) -> WeightFile {
+    WeightFile::new(bytes, device).expect("the file is whole")
+}
+
 /// Builds a masked language model from bytes, strict both ways.
 pub fn masked_lm(weights: &[u8], config: &ModelConfig, device: &Device) -> Result<MaskedLm> {
     let mut source = WeightFile::new(weights, device)?;

@@ -8,6 +8,7 @@ use anaume_core::config::Pooling;
 use anaume_core::infer::{Engine, ModelFiles};
 use anaume_core::retrieval::{PassageIndex, shared_ranges};
 use anaume_core::tokenizer::MaskConvention;
+use anaume_core::weights::WeightFile;
 use burn::tensor::Device;
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::Closure;
@@ -197,11 +198,11 @@ async fn prepare(files: Files) -> Result<(Engine, ModelInfo)> {
     let [config, tokenizer, weights, tokenizer_config] = files.each_ref().map(Option::as_deref);
     let files = ModelFiles {
         config_json: config.unwrap_or_default(),
-        weights: weights.unwrap_or_default(),
+        weights: WeightFile::new(weights.unwrap_or_default(), &device).map_err(Failure::new)?,
         tokenizer_json: tokenizer.unwrap_or_default(),
         tokenizer_config_json: tokenizer_config,
     };
-    let engine = Engine::new(files, &device).map_err(Failure::new)?;
+    let engine = Engine::new(files).map_err(Failure::new)?;
     let info = ModelInfo {
         num_parameters: engine.config.num_parameters(),
         max_length: engine.max_length(),

@@ -5,12 +5,12 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::eval::{EvalReport, Plan, Sample};
-use super::site::SiteIndex;
+use super::site::{SiteIndex, WebModel};
 use super::{Record, RunManifest};
 use crate::leaderboard::Leaderboard;
 
 /// Names of the documents, each with what it is.
-pub const DOCUMENTS: [(&str, &str); 7] = [
+pub const DOCUMENTS: [(&str, &str); 8] = [
     ("leaderboard", "the table of anaume leaderboard --format json"),
     ("metrics", "one line of a run's metrics.jsonl"),
     ("plan", "plan.json of a results folder: which results it is to hold"),
@@ -18,6 +18,7 @@ pub const DOCUMENTS: [(&str, &str); 7] = [
     ("run", "run.json of a pretraining run"),
     ("sample", "one line of samples.jsonl beside results.json"),
     ("site", "site.json beside the page: models, results and runs"),
+    ("web", "web.json of a model exported for the page"),
 ];
 
 /// The schema of a document; `None` for a name that [`DOCUMENTS`] lacks.
@@ -30,6 +31,7 @@ pub fn schema(name: &str) -> Option<Value> {
         "run" => of::<RunManifest>(),
         "sample" => of::<Sample>(),
         "site" => of::<SiteIndex>(),
+        "web" => of::<WebModel>(),
         _ => return None,
     })
 }

@@ -21,8 +21,7 @@ use super::tasks::{Example, Gold, Kind, Task};
 use super::{Context, Evaluation, Outcome, scores};
 use crate::data::order::permutation;
 use crate::exit::{Coded, Exit};
-use crate::files::read;
-use crate::model::write_model;
+use crate::model::{read_weights, write_model};
 use crate::progress::format_count;
 
 /// Tokens of a micro-batch: enough to fill a device; larger batches are accumulated.
@@ -135,9 +134,9 @@ impl FineTune {
     }
 
     fn trainer(&self, subject: &Subject, config: &Config) -> anyhow::Result<Trainer<FineTuned>> {
-        let path = subject.dir.join("model.safetensors");
-        let loaded = FineTuned::from_pretrained(&read(&path)?, config, self.seed, &subject.device);
-        let (model, _) = loaded.with_context(|| path.display().to_string())?;
+        let weights = read_weights(&subject.dir, &subject.device)?;
+        let loaded = FineTuned::from_pretrained(weights, config, self.seed);
+        let (model, _) = loaded.with_context(|| subject.dir.display().to_string())?;
         let optimizer = AdamWConfig {
             lr: self.settings.learning_rate,
             beta1: 0.9,

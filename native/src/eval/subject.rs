@@ -1,6 +1,7 @@
 //! The model under evaluation.
 
 use std::cell::OnceCell;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anaume_core::infer::Engine;
@@ -8,10 +9,10 @@ use anaume_core::model::Config;
 use anaume_core::report::eval::ModelIdentity;
 use burn::tensor::Device;
 
-use super::data::DataFile;
 use crate::checkpoint;
 use crate::device::Ready;
-use crate::model::{load_any_config, load_engine, tokenizer_files};
+use crate::files::unreadable;
+use crate::model::{load_any_config, load_engine, tokenizer_files, weight_paths};
 
 /// A model folder, loaded when first asked for an answer: a result that exists already needs no weights on a device.
 pub struct Subject {
@@ -50,11 +51,16 @@ impl Subject {
 pub fn identity(dir: &Path, name: &str, config: &Config) -> anyhow::Result<ModelIdentity> {
     let mut tokenizer = blake3::Hasher::new();
     tokenizer_files(dir)?.iter().for_each(|(_, bytes)| _ = tokenizer.update(bytes));
+    let mut weights = blake3::Hasher::new();
+    for path in weight_paths(dir)? {
+        let hashed = File::open(&path).and_then(|file| weights.update_reader(file).map(drop));
+        hashed.map_err(|cause| unreadable(&path, cause))?;
+    }
     Ok(ModelIdentity {
         name: name.into(),
         architecture: config.model_type().into(),
         parameters: config.num_parameters(),
-        weights_blake3: DataFile::of(&dir.join("model.safetensors"))?.blake3,
+        weights_blake3: weights.finalize().to_hex().to_string(),
         tokenizer_blake3: tokenizer.finalize().to_hex().to_string(),
         max_length: config.max_length(),
         step: checkpoint::load_state(dir).ok().map(|state| state.step),

@@ -5,21 +5,25 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use anaume_core::report::site::{SiteFile, SiteIndex, SiteModel};
+use anaume_core::report::site::{SiteFile, SiteIndex, SiteModel, WebModel};
 use anyhow::Context;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use crate::eval::results::{RESULTS, SAMPLES};
 use crate::eval::subject;
-use crate::exit::{Coded, Exit};
+use crate::exit::{Coded, Exit, WithExit};
+use crate::export::WEB_MODEL;
 use crate::files::{read, sorted_entries};
+use crate::model::weight_paths;
 use crate::run_record::METRICS;
 
 /// Name of the list of everything beside the page.
 pub const INDEX: &str = "site.json";
-/// Files of a model that the page reads; the last may be missing.
-const MODEL_FILES: [&str; 4] = ["config.json", "tokenizer.json", "model.safetensors", "tokenizer_config.json"];
+/// Files of a model that the page reads before its weights.
+const MODEL_FILES: [&str; 3] = ["config.json", "tokenizer.json", OPTIONAL_FILE];
+/// The one of them that may be missing.
+const OPTIONAL_FILE: &str = "tokenizer_config.json";
 /// Files of results and runs that the page reads.
 const RESULT_FILES: [&str; 4] = [RESULTS, SAMPLES, METRICS, "run.json"];
 /// Characters that stand for themselves in an address.
@@ -34,7 +38,9 @@ pub struct Library {
 
 struct Model {
     name: String,
-    files: BTreeMap<&'static str, (PathBuf, SiteFile)>,
+    shown: SiteModel,
+    /// Real paths of its files by name.
+    paths: BTreeMap<String, PathBuf>,
 }
 
 impl Library {
@@ -57,11 +63,8 @@ impl Library {
 
     /// Everything there is now; training goes on while the page looks.
     pub fn index(&self) -> anyhow::Result<SiteIndex> {
-        let mut index = SiteIndex::default();
-        for model in &self.models {
-            let files = model.files.values().map(|(_, file)| file.clone()).collect();
-            index.models.push(SiteModel { name: model.name.clone(), files });
-        }
+        let models = self.models.iter().map(|model| model.shown.clone()).collect();
+        let mut index = SiteIndex { models, ..SiteIndex::default() };
         for (url, path) in self.result_files()? {
             let size_bytes = path.metadata().with_context(|| path.display().to_string())?.len();
             let file = SiteFile { url, size_bytes, sha256: None };
@@ -77,10 +80,8 @@ impl Library {
     /// Every file with its address, not encoded.
     pub fn files(&self) -> anyhow::Result<Vec<(String, PathBuf)>> {
         let of_model = |model: &Model| {
-            let file = |(name, (path, _)): (&&str, &(PathBuf, SiteFile))| {
-                (format!("models/{}/{name}", model.name), path.clone())
-            };
-            model.files.iter().map(file).collect::<Vec<_>>()
+            let file = |(name, path): (&String, &PathBuf)| (format!("models/{}/{name}", model.name), path.clone());
+            model.paths.iter().map(file).collect::<Vec<_>>()
         };
         let mut files: Vec<_> = self.models.iter().flat_map(of_model).collect();
         for (name, folder) in &self.folders {
@@ -106,7 +107,7 @@ impl Library {
         match kind {
             "models" => {
                 let model = self.models.iter().find(|model| model.name == first)?;
-                model.files.get(inner).map(|(path, _)| path.clone())
+                model.paths.get(inner).cloned()
             }
             "results" => {
                 let (_, folder) = self.folders.iter().find(|(name, _)| name == first)?;
@@ -122,21 +123,57 @@ impl Library {
 }
 
 impl Model {
+    /// An exported model with what its list says, or a model folder as it is.
     fn open(folder: &Path, name: String) -> anyhow::Result<Self> {
-        let mut files = BTreeMap::new();
-        for file in MODEL_FILES {
-            // Real paths now, so that a link that changes later leads nowhere else.
-            let Ok(path) = std::fs::canonicalize(folder.join(file)) else { continue };
-            let bytes = read(&path)?;
-            let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            let url = encoded(&format!("models/{name}/{file}"));
-            files.insert(file, (path, SiteFile { url, size_bytes: bytes.len() as u64, sha256: Some(sha256) }));
+        let list = folder.join(WEB_MODEL);
+        let mut model = Self { name, shown: SiteModel::default(), paths: BTreeMap::new() };
+        if list.is_file() {
+            let text = String::from_utf8_lossy(&read(&list)?).into_owned();
+            model.shown = WebModel::from_json(&text).exit(Exit::Data, list.display().to_string())?.model;
+            for file in std::mem::take(&mut model.shown.files) {
+                model.add(folder, &file.url.clone(), |_| Ok(file))?;
+            }
+        } else {
+            let weights = weight_paths(folder)?;
+            let weights = weights.iter().filter_map(|path| path.file_name()?.to_str());
+            for file in MODEL_FILES.into_iter().chain(weights) {
+                if file != OPTIONAL_FILE || folder.join(file).exists() {
+                    model.add(folder, file, |path| Ok(describe(file, &read(path)?)))?;
+                }
+            }
         }
-        match MODEL_FILES[..3].iter().find(|file| !files.contains_key(**file)) {
-            Some(missing) => Err(Coded::error(Exit::Usage, format!("{} holds no {missing}", folder.display()))),
-            None => Ok(Self { name, files }),
-        }
+        model.shown.name = model.name.clone();
+        Ok(model)
     }
+
+    /// Takes a file of the folder; `describe` gets its real path, so that a link that changes later leads nowhere else.
+    fn add(
+        &mut self,
+        folder: &Path,
+        name: &str,
+        describe: impl FnOnce(&Path) -> anyhow::Result<SiteFile>,
+    ) -> anyhow::Result<()> {
+        let missing = || Coded::error(Exit::Usage, format!("{} holds no {name}", folder.display()));
+        let is_plain = Path::new(name).file_name() == Some(name.as_ref());
+        let path = std::fs::canonicalize(folder.join(name)).ok().filter(|path| is_plain && path.is_file());
+        let path = path.ok_or_else(missing)?;
+        let file = describe(&path)?;
+        let size_bytes = path.metadata().with_context(|| path.display().to_string())?.len();
+        if size_bytes != file.size_bytes {
+            let message =
+                format!("{} has {size_bytes} bytes, not {}: export it again", path.display(), file.size_bytes);
+            return Err(Coded::error(Exit::Data, message));
+        }
+        self.shown.files.push(SiteFile { url: encoded(&format!("models/{}/{name}", self.name)), ..file });
+        self.paths.insert(name.to_owned(), path);
+        Ok(())
+    }
+}
+
+/// A file with its size and hash.
+pub fn describe(url: &str, bytes: &[u8]) -> SiteFile {
+    let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    SiteFile { url: url.into(), size_bytes: bytes.len() as u64, sha256: Some(sha256) }
 }
 
 fn encoded(url: &str) -> String {
