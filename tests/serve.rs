@@ -32,6 +32,8 @@ fn room() -> TempDir {
     for (name, content) in [
         ("page/index.html", "<!doctype html>".to_owned()),
         ("page/app.wasm", "wasm ".repeat(1000)),
+        ("page/sw.js", String::new()),
+        ("page/a.webmanifest", "{}".into()),
         ("results/m/jsts/results.json", r#"{"format_version":1}"#.into()),
         ("results/m/jsts/notes.txt", "not for readers".into()),
         ("secret.json", "secret".into()),
@@ -110,6 +112,14 @@ fn the_page_comes_with_its_type_a_strict_policy_and_compressed() {
     let policy = page.header("content-security-policy");
     assert!(policy.contains("default-src 'none'") && policy.contains("'wasm-unsafe-eval'"), "{policy}");
     assert!(!policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"), "{policy}");
+    let built = include_str!("../web/index.html");
+    let own = policy.strip_suffix("; frame-ancestors 'none'").expect("no page of others frames this one");
+    assert!(built.contains(&format!("content=\"{own}\"")), "the page's own policy is another: {policy}");
+    for (name, media_type) in
+        [("sw.js", "text/javascript; charset=utf-8"), ("a.webmanifest", "application/manifest+json")]
+    {
+        assert_eq!(server.get(&format!("/{name}"), &[]).header("content-type"), media_type);
+    }
     assert_eq!((page.header("x-content-type-options"), page.header("referrer-policy")), ("nosniff", "no-referrer"));
     assert_eq!(page.header("cross-origin-opener-policy"), "");
     let wasm = server.get("/app.wasm", &["Accept-Encoding: br, gzip"]);

@@ -48,6 +48,10 @@ mkdir -p "$dist"
 for program in page worker; do
   "$bindgen" --target web --no-typescript --remove-name-section --out-dir "$dist" "target/$target/release/$program.wasm"
 done
-cp web/index.html web/start.js web/style.css public/tokens.css public/icon.svg "$dist"
+cp web/index.html web/start.js web/style.css public/tokens.css public/icon.svg public/icon-512.png public/manifest.webmanifest "$dist"
+# The service worker keeps the files of one build; by their hash it knows the next one.
+files=$(cd "$dist" && echo *)
+version=$(cat "$dist"/* | cksum | tr ' ' -)
+sed -e "s/@VERSION@/$version/" -e "s/@FILES@/$files/" web/sw.js > "$dist/sw.js"
 kib() { echo "$(($(gzip -9 -c "$dist/$1_bg.wasm" | wc -c) / 1024)) KiB"; }
 echo "$dist: gzipped WebAssembly, page $(kib page), worker $(kib worker); anaume serve --page $dist"

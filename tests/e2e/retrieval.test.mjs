@@ -50,7 +50,6 @@ function nearest() {
 }
 
 test("200 passages are indexed with progress while the page stays awake", async () => {
-  await page.click("button.offer");
   await page.waitForSelector("#models li[data-state=ready]", { timeout: 120_000 });
   await page.setInputFiles("#open-passages", join(room, "passages.jsonl"));
   await page.waitForFunction(() => document.querySelector("#passages").value.length > 2000);
@@ -83,7 +82,6 @@ test("the index is saved, and opened again it finds the same", async () => {
   const file = join(room, "index.safetensors");
   await (await download).saveAs(file);
   await page.reload();
-  await page.click("button.offer");
   await page.waitForSelector("#models li[data-state=ready]", { timeout: 120_000 });
   await page.setInputFiles("#open-index", file);
   await page.waitForSelector("#index [data-passages='200']");

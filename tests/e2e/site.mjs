@@ -8,6 +8,7 @@ import { chromium } from "playwright-core";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 export const shots = join(root, "target/e2e");
+export const dist = join(root, "web/dist");
 export const { ANAUME_BIN: binary, ANAUME_MODEL: model, CHROMIUM = "/usr/bin/chromium" } = process.env;
 export const { ANAUME_RESULTS: results, ANAUME_RUN: run } = process.env;
 
@@ -20,16 +21,16 @@ export const devices = [
 
 /** `anaume serve` with the built page: its address, the name it gives to the model, and its end. */
 export async function serve(...more) {
-  const child = spawn(binary, ["serve", "--page", join(root, "web/dist"), "--port", "0", ...more], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(binary, ["serve", "--page", dist, "--port", "0", ...more], { stdio: ["ignore", "pipe", "inherit"] });
   const [origin] = await once(createInterface(child.stdout), "line");
   const index = await (await fetch(`${origin}site.json`)).json();
   return { origin, name: index.models[0]?.name ?? basename(model), stop: () => child.kill("SIGTERM") };
 }
 
-/** A browser with a profile of its own. */
-export function open(profile, flags) {
-  return chromium.launchPersistentContext(profile,
-    { executablePath: CHROMIUM, args: [...common, ...flags], locale: "ja-JP", viewport: { width: 900, height: 900 } });
+/** A browser with a profile of its own. Requests that pass a service worker could not be answered by a test. */
+export function open(profile, flags, more = {}) {
+  return chromium.launchPersistentContext(profile, { executablePath: CHROMIUM, args: [...common, ...flags], locale: "ja-JP",
+    viewport: { width: 900, height: 900 }, serviceWorkers: "block", ...more });
 }
 
 /** What goes wrong on a page from now on: errors nobody caught, and those that the browser prints. */

@@ -1,11 +1,11 @@
 //! The frame of every page: name, language, models.
 
-use js_sys::Array;
 use leptos::prelude::*;
 
-use crate::fetch;
-use crate::models::{Models, Slot, State};
+use crate::models::Models;
+use crate::offline::NewerPage;
 use crate::pages::fill_mask::FillMaskPage;
+use crate::pages::models::{ModelSection, ModelsPage};
 use crate::pages::results::ResultsPage;
 use crate::pages::retrieval::RetrievalPage;
 use crate::texts::Language;
@@ -15,6 +15,7 @@ use crate::texts::Language;
 pub fn App() -> impl IntoView {
     let language = RwSignal::new(Language::of_browser());
     provide_context(language);
+    let newer = NewerPage::watch();
     Effect::new(move || {
         if let Some(root) = document().document_element() {
             // A page whose language cannot be named is still readable.
@@ -33,6 +34,11 @@ pub fn App() -> impl IntoView {
                     {pick("English", "日本語")}
                 </button>
             </header>
+            <p id="update" role="status" hidden=move || !newer.waits()>
+                {pick("このページの新しい版があります。", "There is a newer version of this page.")}
+                " "
+                <button class="small" on:click=move |_| newer.take()>{pick("読み直す", "Reload")}</button>
+            </p>
             {match Models::start() {
                 Ok(models) => view! { <Pages models/> }.into_any(),
                 Err(failure) => view! {
@@ -49,10 +55,11 @@ enum Page {
     FillMask,
     Retrieval,
     Results,
+    Models,
 }
 
 impl Page {
-    const ALL: [Self; 3] = [Self::FillMask, Self::Retrieval, Self::Results];
+    const ALL: [Self; 4] = [Self::FillMask, Self::Retrieval, Self::Results, Self::Models];
 
     /// The page's name behind `#` in the address.
     const fn fragment(self) -> &'static str {
@@ -60,6 +67,7 @@ impl Page {
             Self::FillMask => "fill-mask",
             Self::Retrieval => "retrieval",
             Self::Results => "results",
+            Self::Models => "models",
         }
     }
 
@@ -74,6 +82,7 @@ impl Page {
             Self::FillMask => language.pick("穴埋め", "Fill-mask"),
             Self::Retrieval => language.pick("検索", "Retrieval"),
             Self::Results => language.pick("結果", "Results"),
+            Self::Models => language.pick("モデル", "Models"),
         }
     }
 }
@@ -99,6 +108,9 @@ fn Pages(
         <div hidden=move || page.get() == Page::Results>
             <ModelSection models/>
         </div>
+        <div hidden=move || page.get() != Page::Models>
+            <ModelsPage models/>
+        </div>
         <div hidden=move || page.get() != Page::FillMask>
             <FillMaskPage models/>
         </div>
@@ -120,99 +132,4 @@ pub fn language() -> RwSignal<Language> {
 pub fn pick(japanese: &'static str, english: &'static str) -> impl Fn() -> &'static str + Copy + Send + Sync + 'static {
     let language = language();
     move || language.get().pick(japanese, english)
-}
-
-/// Which models are there, and how to load more.
-#[component]
-fn ModelSection(
-    /// The models.
-    models: Models,
-) -> impl IntoView {
-    let language = language();
-    let choose = move |event: leptos::ev::Event| {
-        let files = fetch::chosen(&event);
-        if !files.is_empty() {
-            models.load_files(files.iter().collect::<Array>().into());
-        }
-    };
-    let offers = move || {
-        let is_open = |name: &String| models.slots.with(|slots| slots.iter().any(|slot| slot.name == *name));
-        let offered = models.offered.get().models.into_iter().filter(|model| !is_open(&model.name));
-        offered
-            .map(|model| {
-                let size_bytes = model.files.iter().map(|file| file.size_bytes).sum();
-                let label = language.get().load(&model.name, size_bytes);
-                view! {
-                    <button class="offer" data-model=model.name.clone() on:click=move |_| models.load_offered(&model)>
-                        {label}
-                    </button>
-                }
-            })
-            .collect_view()
-    };
-    view! {
-        <section aria-label=pick("モデル", "Models") id="models">
-            <div class="row">
-                {offers}
-                <label class="file">
-                    {pick("手元のモデルを開く", "Open a model of your own")}
-                    <input type="file" multiple on:change=choose/>
-                </label>
-            </div>
-            <p class="soft">{pick(
-                "手元のモデルは config.json・tokenizer.json・model.safetensors をまとめて選びます。",
-                "Of your own model choose config.json, tokenizer.json and model.safetensors together.",
-            )}</p>
-            <ul class="models" aria-live="polite">
-                {move || models.slots.get().into_iter().map(|entry| view! { <ModelView models entry/> }).collect_view()}
-            </ul>
-        </section>
-    }
-}
-
-/// A model and where it stands.
-#[component]
-fn ModelView(
-    /// All models.
-    models: Models,
-    /// This one.
-    entry: Slot,
-) -> impl IntoView {
-    let language = language();
-    let Slot { name, state, .. } = entry;
-    let device = {
-        let state = state.clone();
-        move || if let State::Ready(info) = state.get() { info.device } else { String::new() }
-    };
-    let state_name = {
-        let state = state.clone();
-        move || state.with(State::name)
-    };
-    let (removed, shown) = (name.clone(), name.clone());
-    view! {
-        <li data-model=name data-state=state_name data-device=device>
-            <strong>{shown}</strong>
-            " "
-            {move || state_view(language.get(), &state.get())}
-            <button class="small" on:click=move |_| models.remove(&removed)>
-                {move || language.get().pick("外す", "Remove")}
-            </button>
-        </li>
-    }
-}
-
-fn state_view(language: Language, state: &State) -> AnyView {
-    match state {
-        State::Fetching(progress) => view! {
-            <span>{language.progress(progress)}</span>
-            <progress max=progress.total_bytes.map(|total| total.to_string())
-                value=progress.total_bytes.map(|_| progress.done_bytes.to_string())/>
-        }
-        .into_any(),
-        State::Preparing => view! { <span>{language.pick("準備しています…", "Preparing…")}</span> }.into_any(),
-        State::Ready(info) => view! { <span>{language.ready(info)}</span> }.into_any(),
-        State::Failed(failure) => {
-            view! { <span class="error" role="alert">{language.failure(failure)}</span> }.into_any()
-        }
-    }
 }

@@ -1,12 +1,19 @@
 //! Anaume in the browser: the page, and the worker in which the same `core` computes that the command line calls.
 
 pub mod app;
+mod download;
+mod dropped;
 mod engine;
 mod fetch;
+mod files;
+mod look_up;
 mod models;
+mod offline;
 mod pages;
 mod passages;
 mod protocol;
+mod record;
+mod store;
 mod texts;
 pub mod worker;
 

@@ -1,16 +1,22 @@
 //! The models of the page: those it could load, and where each that it was asked for stands.
 //!
-//! Fetching → preparing → ready, or failed at any point.
+//! Fetching → preparing → ready; cancelled or failed at any point.
 
 use anaume_core::report::site::{SiteIndex, SiteModel};
 use futures_util::StreamExt;
+use js_sys::Array;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use wasm_bindgen::JsValue;
 
 use crate::engine::Engine;
 use crate::fetch;
-use crate::protocol::{Failure, ModelInfo, Progress, Reply, Request, Source};
+use crate::protocol::{Failure, Hint, ModelInfo, Progress, Reply, Request, Source};
+use crate::record::ModelRecord;
+use crate::store::{self, Held, Room, Store};
+
+/// The first model of the site loads by itself up to this size.
+const LOADED_AT_ONCE_BYTES: u64 = 16 << 20;
 
 /// Where a model stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +27,8 @@ pub enum State {
     Preparing,
     /// It can be asked.
     Ready(ModelInfo),
+    /// The reader cancelled the download; what is here stays.
+    Cancelled(Progress),
     /// What went wrong.
     Failed(Failure),
 }
@@ -32,6 +40,7 @@ impl State {
             Self::Fetching(_) => "fetching",
             Self::Preparing => "preparing",
             Self::Ready(_) => "ready",
+            Self::Cancelled(_) => "cancelled",
             Self::Failed(_) => "failed",
         }
     }
@@ -55,11 +64,15 @@ pub struct Models {
     pub offered: RwSignal<SiteIndex, LocalStorage>,
     /// Those that were asked for, in that order.
     pub slots: RwSignal<Vec<Slot>, LocalStorage>,
+    /// Those in the browser's storage; `None` where the browser stores nothing.
+    pub held: RwSignal<Option<Vec<Held>>, LocalStorage>,
+    /// How much room the storage has, where the browser says so.
+    pub room: RwSignal<Option<Room>, LocalStorage>,
     engine: StoredValue<Engine, LocalStorage>,
 }
 
 impl Models {
-    /// Starts the worker and asks the site what it offers.
+    /// Starts the worker, looks into the storage and asks the site what it offers.
     ///
     /// # Errors
     /// A browser that starts no worker.
@@ -67,27 +80,122 @@ impl Models {
         let models = Self {
             offered: RwSignal::new_local(SiteIndex::default()),
             slots: RwSignal::new_local(Vec::new()),
+            held: RwSignal::new_local(Some(Vec::new())),
+            room: RwSignal::new_local(None),
             engine: StoredValue::new_local(Engine::start()?),
         };
         spawn_local(async move {
+            models.look_into_storage().await;
             // A site without an index offers nothing; the reader's own files remain.
             if let Some(index) = fetch::text("site.json").await.ok().and_then(|text| SiteIndex::from_json(&text).ok()) {
                 models.offered.set(index);
+                models.load_first();
             }
         });
         Ok(models)
     }
 
+    /// Loads the first model of the site if that needs no long download.
+    fn load_first(self) {
+        let Some(first) = self.offered.with_untracked(|index| index.models.first().cloned()) else { return };
+        let Ok(record) = of_site(&first) else { return };
+        let is_stored = self.whole_in_storage(&record);
+        if self.slots.with_untracked(Vec::is_empty) && (is_stored || record.size_bytes() <= LOADED_AT_ONCE_BYTES) {
+            self.load_record(record);
+        }
+    }
+
+    /// Whether all of a model is in the storage.
+    pub fn whole_in_storage(self, record: &ModelRecord) -> bool {
+        let id = record.id();
+        let is_it = |held: &Held| held.is_whole && held.record.id() == id;
+        self.held.with_untracked(|held| held.iter().flatten().any(is_it))
+    }
+
+    /// How many bytes of a model need no download.
+    pub async fn bytes_in_storage(self, record: &ModelRecord) -> u64 {
+        match Store::open().await {
+            Some(store) => store.bytes_of(record).await.0,
+            None => 0,
+        }
+    }
+
+    /// Looks what is stored and what room is left.
+    pub async fn look_into_storage(self) {
+        let held = match Store::open().await {
+            Some(store) => Some(store.held().await),
+            None => None,
+        };
+        self.held.set(held);
+        self.room.set(store::room().await);
+    }
+
+    /// Deletes a stored model, or all.
+    ///
+    /// # Errors
+    /// One that another tab is loading.
+    pub async fn delete(self, which: Option<&ModelRecord>) -> Result<(), Failure> {
+        let deleted = match (Store::open().await, which) {
+            (None, _) => Ok(()),
+            (Some(store), Some(record)) => store.remove(record).await,
+            (Some(store), None) => store.clear().await,
+        };
+        self.look_into_storage().await;
+        deleted.map_err(|cause| {
+            let failure = Failure::new(fetch::reason(&cause));
+            if store::is_busy(&cause) { failure.with(Hint::CloseOtherTab) } else { failure }
+        })
+    }
+
     /// Loads a model that the site offers.
     pub fn load_offered(self, model: &SiteModel) {
-        self.load(model.name.clone(), Source::Site(model.files.clone()), JsValue::UNDEFINED);
+        match of_site(model) {
+            Ok(record) => self.load_record(record),
+            Err(failure) => self.refuse(&model.name, failure),
+        }
+    }
+
+    /// Shows why a model cannot be loaded.
+    pub fn refuse(self, name: &str, failure: Failure) {
+        let state = ArcRwSignal::new(State::Failed(failure));
+        let slot = Slot { name: self.free_name(name), state, source: Source::Files, files: Array::new().into() };
+        self.slots.update(|slots| slots.push(slot));
+    }
+
+    /// Loads a model from the network or from the storage, or goes on with it.
+    pub fn load_record(self, record: ModelRecord) {
+        let id = record.id();
+        let is_it = |slot: &Slot| matches!(&slot.source, Source::Remote(other) if other.id() == id);
+        let open =
+            self.slots.with_untracked(|slots| slots.iter().find(|slot| is_it(slot)).map(|slot| slot.name.clone()));
+        if !self.whole_in_storage(&record) {
+            spawn_local(async move {
+                store::persist().await;
+                self.room.set(store::room().await);
+            });
+        }
+        let name = open.unwrap_or_else(|| self.free_name(&record.name));
+        self.load(name, Source::Remote(record), JsValue::UNDEFINED);
     }
 
     /// Loads a model from files that the reader chose; `files` is an array of them.
-    pub fn load_files(self, files: JsValue) {
-        let is_taken = |name: &String| self.slots.with_untracked(|slots| slots.iter().any(|slot| slot.name == *name));
-        let name = (1..).map(|number| format!("local-{number}")).find(|name| !is_taken(name));
-        self.load(name.unwrap_or_default(), Source::Files, files);
+    pub fn load_files(self, name: Option<String>, files: JsValue) {
+        let name = name.map_or_else(|| self.numbered("local-", 1), |name| self.free_name(&name));
+        self.load(name, Source::Files, files);
+    }
+
+    /// The name, with a number behind it where another model has it.
+    fn free_name(self, name: &str) -> String {
+        if self.is_free(name) { name.into() } else { self.numbered(&format!("{name}-"), 2) }
+    }
+
+    fn numbered(self, start: &str, first: u32) -> String {
+        let names = (first..).map(|number| format!("{start}{number}"));
+        names.into_iter().find(|name| self.is_free(name)).unwrap_or_default()
+    }
+
+    fn is_free(self, name: &str) -> bool {
+        self.slots.with_untracked(|slots| slots.iter().all(|slot| slot.name != name))
     }
 
     fn load(self, name: String, source: Source, files: JsValue) {
@@ -105,31 +213,53 @@ impl Models {
         let mut replies = self.engine.with_value(|engine| engine.ask(&request, &slot.files));
         slot.state.set(State::Fetching(Progress::default()));
         spawn_local(async move {
+            let mut latest = Progress::default();
             while let Some(reply) = replies.next().await {
+                let is_last = reply.is_last();
                 slot.state.set(match reply {
-                    Reply::Fetching(progress) => State::Fetching(progress),
+                    Reply::Fetching(progress) => {
+                        latest = progress.clone();
+                        State::Fetching(progress)
+                    }
                     Reply::Preparing => State::Preparing,
                     Reply::Loaded(info) => State::Ready(info),
+                    Reply::LoadCancelled => State::Cancelled(latest.clone()),
                     Reply::Failed(failure) => State::Failed(failure),
                     other => State::Failed(Failure::new(format!("unexpected: {other:?}"))),
                 });
+                if is_last {
+                    self.look_into_storage().await;
+                }
             }
         });
     }
 
+    /// Stops the download of a model; what is here stays.
+    pub fn cancel_load(self, name: &str) {
+        let request = Request::CancelLoad { model: name.into() };
+        self.engine.with_value(|engine| engine.ask(&request, &JsValue::UNDEFINED));
+    }
+
+    /// Goes on with a model that was cancelled or failed.
+    pub fn load_again(self, name: &str) {
+        let slot = self.slots.with_untracked(|slots| slots.iter().find(|slot| slot.name == name).cloned());
+        slot.into_iter().for_each(|slot| self.request(slot));
+    }
+
     /// Takes a model off the page; one that is still loading stops.
     pub fn remove(self, name: &str) {
-        let is_busy = |slot: &Slot| {
-            slot.name == name
-                && slot.state.with_untracked(|state| matches!(state, State::Fetching(_) | State::Preparing))
-        };
-        let stops = self.slots.with_untracked(|slots| slots.iter().any(is_busy));
+        let state = self
+            .slots
+            .with_untracked(|slots| slots.iter().find(|slot| slot.name == name).map(|slot| slot.state.get_untracked()));
         self.slots.update(|slots| slots.retain(|slot| slot.name != name));
-        if stops {
-            self.stop();
-        } else {
-            let request = Request::Unload { model: name.into() };
-            self.engine.with_value(|engine| engine.ask(&request, &JsValue::UNDEFINED));
+        match state {
+            Some(State::Fetching(_)) => self.cancel_load(name),
+            // Nothing but its end stops what computes.
+            Some(State::Preparing) => self.stop(),
+            _ => {
+                let request = Request::Unload { model: name.into() };
+                self.engine.with_value(|engine| engine.ask(&request, &JsValue::UNDEFINED));
+            }
         }
     }
 
@@ -138,6 +268,8 @@ impl Models {
         let restarted = self.engine.with_value(Engine::restart);
         for slot in self.slots.get_untracked() {
             match &restarted {
+                Ok(())
+                    if slot.state.with_untracked(|state| matches!(state, State::Cancelled(_) | State::Failed(_))) => {}
                 Ok(()) => self.request(slot),
                 Err(failure) => slot.state.set(State::Failed(failure.clone())),
             }
@@ -166,4 +298,11 @@ impl Models {
         }
         None
     }
+}
+
+/// What is known of a model beside the page.
+fn of_site(model: &SiteModel) -> Result<ModelRecord, Failure> {
+    let location = window().location();
+    let place = location.origin().unwrap_or_default() + &location.pathname().unwrap_or_default();
+    ModelRecord::from_list(model, &place, place.clone())
 }

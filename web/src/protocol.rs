@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use anaume_core::infer::{FillMask, Token};
-use anaume_core::report::site::SiteFile;
 use serde::{Deserialize, Serialize};
+
+use crate::record::ModelRecord;
 
 /// What the page asks for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -18,6 +19,11 @@ pub enum Request {
         model: String,
         /// Where its files are.
         source: Source,
+    },
+    /// Stop getting a model's files; what is here stays.
+    CancelLoad {
+        /// Its name.
+        model: String,
     },
     /// Forget a model.
     Unload {
@@ -54,10 +60,10 @@ pub enum Request {
 }
 
 /// Where a model's files are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Source {
-    /// Beside the page.
-    Site(Vec<SiteFile>),
+    /// On the network, or from an earlier download in the browser's storage.
+    Remote(ModelRecord),
     /// In files of the reader's machine, which go with the message.
     Files,
 }
@@ -73,6 +79,8 @@ pub enum Reply {
     Preparing,
     /// The model can be asked.
     Loaded(ModelInfo),
+    /// The model's files are not got any more, or none was being got.
+    LoadCancelled,
     /// The model is forgotten.
     Unloaded,
     /// The masks are filled.
@@ -97,14 +105,36 @@ impl Reply {
 }
 
 /// How much of a model has come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
+    /// What is done with it.
+    pub step: Step,
     /// The file that is being read.
     pub file: String,
+    /// Bytes of this file so far.
+    pub file_done_bytes: u64,
+    /// Bytes of this file.
+    pub file_total_bytes: u64,
     /// Bytes so far, of all files.
     pub done_bytes: u64,
     /// Bytes of all files, where they are known.
     pub total_bytes: Option<u64>,
+    /// How fast it comes, once that can be said.
+    pub bytes_per_second: Option<f64>,
+}
+
+/// What is done with a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// It comes.
+    #[default]
+    Reading,
+    /// What is here already is checked.
+    Checking,
+    /// Another tab is getting it.
+    Waiting,
+    /// The connection broke; it is tried again soon.
+    Retrying,
 }
 
 /// A model that can be asked.
@@ -176,12 +206,37 @@ pub struct Failure {
 pub enum Hint {
     /// Choose all files of a model folder together.
     ChooseAllFiles,
+    /// Choose the folder of one model.
+    ChooseOneFolder,
     /// Put a mask into the text.
     PutMask,
     /// Load the model that made the index.
     LoadItsModel,
     /// Try again, the connection may have failed.
     TryAgain,
+    /// Connect this machine to the network, or take a model that is stored.
+    GoOnline,
+    /// Look at the address.
+    CheckAddress,
+    /// Take a public model: this one is private or asks its readers to agree to terms first.
+    TakePublic,
+    /// Take it from a server that allows pages of other sites to read it.
+    AllowOrigins,
+    /// Make room: so much is needed, so much is free.
+    MakeRoom {
+        /// Bytes that are to be stored still.
+        needed_bytes: u64,
+        /// Bytes that are free, where the browser says so.
+        free_bytes: Option<u64>,
+    },
+    /// Take a folder with the files of a model.
+    NotAModel,
+    /// Take a model of a kind that this program can compute.
+    TakeSupported,
+    /// Get the file again, the damaged one is deleted.
+    GetAgain,
+    /// Close the other tab that uses the model.
+    CloseOtherTab,
 }
 
 impl Failure {
@@ -198,4 +253,4 @@ impl Failure {
 }
 
 /// What went well, or what did not.
-pub type Result<T> = std::result::Result<T, Failure>;
+pub type Result<T, E = Failure> = std::result::Result<T, E>;

@@ -1,6 +1,8 @@
 //! The words of the site that are put together, in Japanese and English.
 
-use crate::protocol::{Failure, Hint, IndexInfo, ModelInfo, Progress};
+use crate::protocol::{Failure, Hint, IndexInfo, ModelInfo};
+
+mod models;
 
 /// The language of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +36,6 @@ impl Language {
         }
     }
 
-    /// An offer to load a model.
-    pub fn load(self, model: &str, size_bytes: u64) -> String {
-        let size = mebibytes(size_bytes);
-        match self {
-            Self::Japanese => format!("{model} を読み込む ({size} MiB)"),
-            Self::English => format!("Load {model} ({size} MiB)"),
-        }
-    }
-
     /// What a model is and where it runs.
     pub fn ready(self, model: &ModelInfo) -> String {
         let millions = model.num_parameters as f64 / 1e6;
@@ -50,16 +43,6 @@ impl Language {
         match self {
             Self::Japanese => format!("{device} で答えます。{millions:.1} M パラメータ、{length} トークンまで"),
             Self::English => format!("answers on {device}: {millions:.1} M parameters, up to {length} tokens"),
-        }
-    }
-
-    /// How much has come.
-    pub fn progress(self, progress: &Progress) -> String {
-        let (file, done) = (&progress.file, mebibytes(progress.done_bytes));
-        let total = progress.total_bytes.map_or("?".into(), mebibytes);
-        match self {
-            Self::Japanese => format!("{file} を読み込み中: {done} / {total} MiB"),
-            Self::English => format!("Loading {file}: {done} of {total} MiB"),
         }
     }
 
@@ -90,15 +73,15 @@ impl Language {
 
     /// A failure, and what to do about it.
     pub fn failure(self, failure: &Failure) -> String {
-        let hint = failure.hint.map_or("", |hint| self.hint(hint));
+        let hint = failure.hint.map_or(String::new(), |hint| self.hint(hint));
         match self {
             Self::Japanese => format!("うまくいきませんでした: {}。{hint}", failure.what.trim_end_matches(['。', '.'])),
             Self::English => format!("That did not work: {}. {hint}", failure.what.trim_end_matches('.')),
         }
     }
 
-    fn hint(self, hint: Hint) -> &'static str {
-        match hint {
+    fn hint(self, hint: Hint) -> String {
+        let text = match hint {
             Hint::ChooseAllFiles => self.pick(
                 "モデルのフォルダーのファイルをまとめて選んでください。",
                 "Choose all files of the model's folder together.",
@@ -107,11 +90,8 @@ impl Language {
             Hint::LoadItsModel => {
                 self.pick("索引を作ったモデルを読み込んでください。", "Load the model that made the index.")
             }
-            Hint::TryAgain => self.pick("もう一度読み込んでください。", "Load it again."),
-        }
+            of_models => return self.model_hint(of_models),
+        };
+        text.to_owned()
     }
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }

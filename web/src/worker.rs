@@ -14,15 +14,11 @@ use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{Blob, DedicatedWorkerGlobalScope, File, MessageEvent, Url};
+use web_sys::{AbortController, Blob, DedicatedWorkerGlobalScope, MessageEvent, Url};
 
-use crate::fetch::{self, FILES, OPTIONAL_FILE};
-use crate::protocol::{
-    Failure, Filled, Found, Hint, Hit, IndexInfo, ModelInfo, Progress, Reply, Request, Result, Source,
-};
-
-/// Files of a model, in the order of [`FILES`].
-type Files = [Option<Vec<u8>>; 4];
+use crate::files::Files;
+use crate::protocol::{Failure, Filled, Found, Hint, Hit, IndexInfo, ModelInfo, Reply, Request, Result, Source};
+use crate::{download, fetch};
 
 /// Longest passage and query, in tokens.
 const LONGEST_PASSAGE: usize = 512;
@@ -34,6 +30,8 @@ thread_local! {
     static INDEX: RefCell<Option<Rc<PassageIndex>>> = const { RefCell::new(None) };
     /// Loaded models by name.
     static MODELS: RefCell<HashMap<String, Rc<Engine>>> = RefCell::new(HashMap::new());
+    /// What stops the downloads, by name of the model.
+    static FETCHING: RefCell<HashMap<String, AbortController>> = RefCell::new(HashMap::new());
     /// WebGPU can be initialised once in a worker.
     static DEVICE: OnceCell<(Device, &'static str)> = const { OnceCell::new() };
 }
@@ -70,12 +68,12 @@ fn post(number: f64, reply: &Reply) {
 
 async fn answer(request: Request, payload: &JsValue, report: impl Fn(Reply)) -> Result<Reply> {
     match request {
-        Request::Load { model, source } => {
-            let files = files(&source, payload, &report).await?;
-            report(Reply::Preparing);
-            let (engine, info) = prepare(files).await?;
-            MODELS.with_borrow_mut(|models| models.insert(model, Rc::new(engine)));
-            Ok(Reply::Loaded(info))
+        Request::Load { model, source } => load(model, source, payload, &report).await,
+        Request::CancelLoad { model } => {
+            if let Some(controller) = FETCHING.with_borrow(|fetching| fetching.get(&model).cloned()) {
+                controller.abort();
+            }
+            Ok(Reply::LoadCancelled)
         }
         Request::Unload { model } => {
             MODELS.with_borrow_mut(|models| models.remove(&model));
@@ -157,50 +155,41 @@ async fn open_index(file: &JsValue) -> Result<Reply> {
     set_index(PassageIndex::from_bytes(&bytes).map_err(Failure::new)?)
 }
 
-async fn files(source: &Source, payload: &JsValue, report: &impl Fn(Reply)) -> Result<Files> {
-    match source {
-        Source::Site(listed) => {
-            let total_bytes = Some(listed.iter().map(|file| file.size_bytes).sum());
-            let (mut all, mut before) = ([const { None }; 4], 0);
-            for (name, bytes) in FILES.into_iter().zip(&mut all) {
-                let Some(file) = listed.iter().find(|file| file.url.rsplit('/').next() == Some(name)) else { continue };
-                let progress = |done: u64| {
-                    report(Reply::Fetching(Progress { file: name.into(), done_bytes: before + done, total_bytes }));
-                };
-                progress(0);
-                *bytes = Some(fetch::from_url(file, progress).await?);
-                before += file.size_bytes;
+async fn load(model: String, source: Source, payload: &JsValue, report: &impl Fn(Reply)) -> Result<Reply> {
+    let files = match source {
+        Source::Files => Files::own(payload),
+        Source::Remote(record) => {
+            let controller = AbortController::new().map_err(|cause| Failure::new(fetch::reason(&cause)))?;
+            FETCHING.with_borrow_mut(|fetching| fetching.insert(model.clone(), controller.clone()));
+            let files = download::model(record, &controller.signal(), report).await;
+            FETCHING.with_borrow_mut(|fetching| fetching.remove(&model));
+            if controller.signal().aborted() {
+                return Ok(Reply::LoadCancelled);
             }
-            complete(all)
+            // What a failed download left open ends.
+            controller.abort();
+            files?
         }
-        Source::Files => {
-            let chosen: Vec<File> = payload.unchecked_ref::<Array>().iter().map(JsCast::unchecked_into).collect();
-            let mut all = [const { None }; 4];
-            for (name, bytes) in FILES.into_iter().zip(&mut all) {
-                report(Reply::Fetching(Progress { file: name.into(), ..Progress::default() }));
-                *bytes = fetch::from_files(&chosen, name).await?;
-            }
-            complete(all)
-        }
-    }
+    };
+    report(Reply::Preparing);
+    let (engine, info) = prepare(files).await?;
+    MODELS.with_borrow_mut(|models| models.insert(model, Rc::new(engine)));
+    Ok(Reply::Loaded(info))
 }
 
-fn complete(files: Files) -> Result<Files> {
-    let missing = FILES.iter().zip(&files).find(|(name, bytes)| bytes.is_none() && **name != OPTIONAL_FILE);
-    match missing {
-        Some((name, _)) => Err(Failure::new(format!("{name}: there is no such file")).with(Hint::ChooseAllFiles)),
-        None => Ok(files),
-    }
-}
-
-async fn prepare(files: Files) -> Result<(Engine, ModelInfo)> {
+async fn prepare(mut files: Files) -> Result<(Engine, ModelInfo)> {
     let (device, name) = device().await;
-    let [config, tokenizer, weights, tokenizer_config] = files.each_ref().map(Option::as_deref);
+    let (config, tokenizer) = (files.require("config.json").await?, files.require("tokenizer.json").await?);
+    let tokenizer_config = files.take("tokenizer_config.json").await?;
+    let mut weights = WeightFile::empty(&device);
+    for name in files.weights() {
+        weights.add(&files.require(&name).await?).map_err(Failure::new)?;
+    }
     let files = ModelFiles {
-        config_json: config.unwrap_or_default(),
-        weights: WeightFile::new(weights.unwrap_or_default(), &device).map_err(Failure::new)?,
-        tokenizer_json: tokenizer.unwrap_or_default(),
-        tokenizer_config_json: tokenizer_config,
+        config_json: &config,
+        weights,
+        tokenizer_json: &tokenizer,
+        tokenizer_config_json: tokenizer_config.as_deref(),
     };
     let engine = Engine::new(files).map_err(Failure::new)?;
     let info = ModelInfo {

@@ -38,10 +38,11 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a request at most; there is no body that we read.
 const MAX_REQUEST_BYTES: usize = 32 << 10;
 
-/// What the page may do: run its own code, compute, and fetch models that the reader names; nothing inline, no frame.
+/// What the page may do: run its own code, compute, and fetch models that the reader names, from this machine too; nothing
+/// inline, no frame. `web/index.html` says the same for static servers, but for the frames, which only a header forbids.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
-    img-src 'self' data: blob:; connect-src 'self' https:; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
-    frame-ancestors 'none'";
+    img-src 'self' data: blob:; connect-src 'self' https: http://127.0.0.1:* http://localhost:*; manifest-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Arguments of `anaume serve`.
 #[derive(clap::Args, Clone, Debug)]
