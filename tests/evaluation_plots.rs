@@ -1,6 +1,6 @@
 //! Figures of evaluations: what each must show, with the data that is hard on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use anaume_core::leaderboard::Run;
 use anaume_core::plot::{
@@ -88,7 +88,7 @@ fn dots(values: &[(f64, f64)], logarithmic: bool) -> DotChart {
     let bin = Bin { from: 0.0, to: 10.0, count: values.len(), median: 4.0, interval: Some([3.0, 5.0]) };
     let group = DotGroup { name: "モデル".into(), look: 0, dots: values.to_vec(), bins: vec![bin] };
     let [title, x_label, y_label] = ["図", "長さ", "値"].map(str::to_owned);
-    DotChart { title, x_label, y_label, logarithmic, groups: vec![group], notes: vec![] }
+    DotChart { title, x_label, y_label, logarithmic, groups: vec![group], notes: vec![], pending: VecDeque::new() }
 }
 
 #[test]

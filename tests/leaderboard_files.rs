@@ -1,17 +1,24 @@
 //! The leaderboard and the model card as files.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use anaume_core::leaderboard::Leaderboard;
+use anaume_core::report::site::SiteIndex;
 use anaume_tests::fake::Fake;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use flate2::read::GzDecoder;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 use crate::cli::{fail, path, succeed, workshop};
 use crate::leaderboard::answers;
 
 /// A results folder with hostile names, a grid, baselines and a hole.
-fn folder() -> tempfile::TempDir {
+fn folder() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let evil = "<script>alert(1)</script>,\"q\"|&_%";
     for (model, wrong) in [("small", 5), (evil, 3)] {
@@ -121,24 +128,66 @@ fn csv_quotes_what_it_must_and_holds_p_values() {
     assert!(evil[column("note")].contains("\"acceptable\""));
 }
 
+/// A results folder with a run in it, and the report of it with a made-up page.
+fn report() -> (TempDir, String) {
+    let dir = folder();
+    for (name, content) in [
+        ("run/metrics.jsonl", ""),
+        ("page/index.html", "<!doctype html>"),
+        ("page/page.js", "const __wbg_init = 1;\n"),
+        ("page/report.js", "start();\n"),
+        ("page/style.css", "main { margin: 0; }\n"),
+        ("page/page_bg.wasm", "the program"),
+    ] {
+        fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+        fs::write(dir.path().join(name), content).unwrap();
+    }
+    let [root, out, page] = ["", "report.html", "page"].map(|name| path(dir.path(), name));
+    succeed(&["report", &root, "--out", &out, "--page", &page]);
+    let text = fs::read_to_string(&out).unwrap();
+    (dir, text)
+}
+
 #[test]
 fn a_report_is_one_page_with_table_figures_data_and_curves() {
-    let dir = folder();
-    let run = dir.path().join("run");
-    fs::create_dir(&run).unwrap();
-    fs::write(run.join("metrics.jsonl"), "").unwrap();
-    let out = path(dir.path(), "report.html");
-    succeed(&["report", &dir.path().display().to_string(), "--out", &out]);
-    let text = fs::read_to_string(&out).unwrap();
-    assert!(text.contains("<table>") && text.matches("<figure ").count() == 2, "models and loss: {text}");
-    assert!(text.contains("panel,name,value,low,high") && text.contains("学習曲線"), "{text}");
-    for forbidden in ["<script", "src=", "@import", "url("] {
-        assert!(!text.contains(forbidden), "{forbidden}");
+    let (dir, text) = report();
+    let (start, end) = (text.find("<main").unwrap(), text.find("</main>").unwrap());
+    let readable = &text[start..end];
+    assert!(readable.contains("<table>") && readable.matches("<figure ").count() == 2, "models and loss: {readable}");
+    assert!(readable.contains("panel,name,value,low,high") && readable.contains("学習曲線"), "{readable}");
+    for forbidden in ["<script", " style=", "src=", "@import", "url("] {
+        assert!(!readable.contains(forbidden), "{forbidden}");
     }
-    let empty = path(dir.path(), "empty");
+    let [empty, out] = ["empty", "report.html"].map(|name| path(dir.path(), name));
     fs::create_dir(&empty).unwrap();
     assert!(fail(2, &["report", &empty, "--out", &out]).contains("metrics.jsonl"));
     assert_eq!(fs::read_to_string(&out).unwrap(), text, "a failure leaves what was there");
+}
+
+#[test]
+fn a_report_holds_the_program_and_the_results_and_allows_nothing_else() {
+    let (_dir, text) = report();
+    let unpacked = |name: &str| {
+        let start = text.find(&format!("data-file=\"{name}\"")).unwrap_or_else(|| panic!("no {name} in {text}"));
+        let (_, packed) = text[start..].split_once('>').unwrap();
+        let packed = BASE64_STANDARD.decode(&packed[..packed.find('<').unwrap()]).unwrap();
+        let mut bytes = String::new();
+        GzDecoder::new(&packed[..]).read_to_string(&mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(unpacked("page_bg.wasm"), "the program");
+    let index = SiteIndex::from_json(&unpacked("site.json")).unwrap();
+    assert_eq!((index.runs.len(), index.models.len()), (1, 0));
+    let samples = index.results[0].url.replace("results.json", "samples.jsonl");
+    assert!(unpacked(&index.results[0].url).contains("format_version") && unpacked(&samples).contains("doc_id"));
+    let policy = text.split_once("Security-Policy\" content=\"").unwrap().1.split_once('"').unwrap().0;
+    assert!(
+        policy.starts_with("default-src 'none';") && !policy.contains("unsafe-inline") && !policy.contains("http"),
+        "{policy}"
+    );
+    let (_, script) = text.split_once("<script type=\"module\">").unwrap();
+    let hash = BASE64_STANDARD.encode(Sha256::digest(&script[..script.find("</script>").unwrap()]));
+    assert!(policy.contains(&format!("script-src 'sha256-{hash}' 'wasm-unsafe-eval'")), "{policy}");
 }
 
 #[test]

@@ -48,7 +48,7 @@ mkdir -p "$dist"
 for program in page worker; do
   "$bindgen" --target web --no-typescript --remove-name-section --out-dir "$dist" "target/$target/release/$program.wasm"
 done
-cp web/index.html web/start.js web/style.css public/tokens.css public/icon.svg public/icon-512.png public/manifest.webmanifest "$dist"
+cp web/index.html web/start.js web/report.js web/style.css public/tokens.css public/icon.svg public/icon-512.png public/manifest.webmanifest "$dist"
 # The service worker keeps the files of one build; by their hash it knows the next one.
 files=$(cd "$dist" && echo *)
 version=$(cat "$dist"/* | cksum | tr ' ' -)

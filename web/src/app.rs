@@ -6,7 +6,7 @@ use crate::models::Models;
 use crate::offline::NewerPage;
 use crate::pages::fill_mask::FillMaskPage;
 use crate::pages::models::{ModelSection, ModelsPage};
-use crate::pages::results::ResultsPage;
+use crate::pages::results::{ReportPage, ResultsPage};
 use crate::pages::retrieval::RetrievalPage;
 use crate::texts::Language;
 
@@ -15,38 +15,56 @@ use crate::texts::Language;
 pub fn App() -> impl IntoView {
     let language = RwSignal::new(Language::of_browser());
     provide_context(language);
-    let newer = NewerPage::watch();
     Effect::new(move || {
         if let Some(root) = document().document_element() {
             // A page whose language cannot be named is still readable.
             let _ = root.set_attribute("lang", language.get().pick("ja", "en"));
         }
     });
+    let is_report = document().document_element().is_some_and(|root| root.has_attribute("data-report"));
+    let (about_japanese, about_english) = if is_report {
+        (
+            "評価と学習の記録です。このファイルだけで開き、ほかには何も読み込みません。",
+            "Evaluations and training runs. This file is all there is: nothing else is loaded.",
+        )
+    } else {
+        (
+            "日本語 ModernBERT がこのブラウザの中で、文の穴を埋め、文書を探します。文はどこにも送られません。",
+            "Japanese ModernBERT fills masks and finds passages inside this browser. No text leaves it.",
+        )
+    };
     view! {
         <main>
             <header>
                 <h1>"穴埋め " <small>"Anaume"</small></h1>
-                <p>{pick(
-                    "日本語 ModernBERT がこのブラウザの中で、文の穴を埋め、文書を探します。文はどこにも送られません。",
-                    "Japanese ModernBERT fills masks and finds passages inside this browser. No text leaves it.",
-                )}</p>
+                <p>{pick(about_japanese, about_english)}</p>
                 <button id="language" on:click=move |_| language.update(|now| *now = now.other())>
                     {pick("English", "日本語")}
                 </button>
             </header>
-            <p id="update" role="status" hidden=move || !newer.waits()>
-                {pick("このページの新しい版があります。", "There is a newer version of this page.")}
-                " "
-                <button class="small" on:click=move |_| newer.take()>{pick("読み直す", "Reload")}</button>
-            </p>
-            {match Models::start() {
-                Ok(models) => view! { <Pages models/> }.into_any(),
-                Err(failure) => view! {
-                    <p class="error" role="alert">{move || language.get().failure(&failure)}</p>
-                }.into_any(),
-            }}
+            {if is_report { view! { <ReportPage/> }.into_any() } else { site() }}
         </main>
     }
+}
+
+/// All pages, where the browser can run the program that computes.
+fn site() -> AnyView {
+    let language = language();
+    let newer = NewerPage::watch();
+    view! {
+        <p id="update" role="status" hidden=move || !newer.waits()>
+            {pick("このページの新しい版があります。", "There is a newer version of this page.")}
+            " "
+            <button class="small" on:click=move |_| newer.take()>{pick("読み直す", "Reload")}</button>
+        </p>
+        {match Models::start() {
+            Ok(models) => view! { <Pages models/> }.into_any(),
+            Err(failure) => view! {
+                <p class="error" role="alert">{move || language.get().failure(&failure)}</p>
+            }.into_any(),
+        }}
+    }
+    .into_any()
 }
 
 /// The pages of the site, with their names in addresses.
@@ -118,7 +136,7 @@ fn Pages(
             <RetrievalPage models/>
         </div>
         <div hidden=move || page.get() != Page::Results>
-            {move || wants_results.get().then(|| view! { <ResultsPage models/> })}
+            {move || wants_results.get().then(|| view! { <ResultsPage offered=models.offered/> })}
         </div>
     }
 }

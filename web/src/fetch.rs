@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use anaume_core::report::site::SiteIndex;
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    DomException, File, HtmlAnchorElement, HtmlInputElement, RequestInit, RequestMode, Response, Url, WorkerGlobalScope,
+    DomException, File, HtmlAnchorElement, HtmlInputElement, ReadableStream, RequestInit, RequestMode, Response, Url,
+    WorkerGlobalScope,
 };
 
 use crate::protocol::{Failure, Hint, Result};
@@ -63,6 +65,13 @@ async fn unreachable(url: &str, cause: &JsValue) -> Failure {
     failure.with(if is_there { Hint::AllowOrigins } else { Hint::TryAgain })
 }
 
+/// The content of a file from the network, as it comes.
+pub async fn stream(url: &str) -> Result<ReadableStream> {
+    let response = answer(url, &RequestInit::new()).await?;
+    successful(url, &response)?;
+    response.body().ok_or_else(|| Failure::new(format!("{url}: no body")))
+}
+
 /// A text from the network.
 pub async fn text(url: &str) -> Result<String> {
     let failed = |cause| Failure::new(format!("{url}: {}", reason(&cause))).with(Hint::TryAgain);
@@ -70,6 +79,11 @@ pub async fn text(url: &str) -> Result<String> {
     successful(url, &response)?;
     let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
     Ok(text.as_string().unwrap_or_default())
+}
+
+/// What stands beside the page; a site without an index offers nothing, and the reader's own files remain.
+pub async fn site_index() -> SiteIndex {
+    text("site.json").await.ok().and_then(|text| SiteIndex::from_json(&text).ok()).unwrap_or_default()
 }
 
 /// The files that a reader chose. The choice is taken back from the page, so that the same file can be chosen again.

@@ -14,6 +14,7 @@ mod passages;
 mod protocol;
 mod record;
 mod store;
+mod stream;
 mod texts;
 pub mod worker;
 

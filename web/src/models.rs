@@ -86,11 +86,8 @@ impl Models {
         };
         spawn_local(async move {
             models.look_into_storage().await;
-            // A site without an index offers nothing; the reader's own files remain.
-            if let Some(index) = fetch::text("site.json").await.ok().and_then(|text| SiteIndex::from_json(&text).ok()) {
-                models.offered.set(index);
-                models.load_first();
-            }
+            models.offered.set(fetch::site_index().await);
+            models.load_first();
         });
         Ok(models)
     }

@@ -54,6 +54,58 @@ impl Language {
         }
     }
 
+    /// Which rows of a table are shown.
+    pub fn rows(self, from: usize, to: usize, total: usize) -> String {
+        match self {
+            Self::Japanese => format!("{total} 件中 {from}～{to}"),
+            Self::English => format!("{from}–{to} of {total}"),
+        }
+    }
+
+    /// How often the left of two models was better, the right one was, and neither.
+    pub fn better(self, [left, right, neither]: [usize; 3]) -> String {
+        match self {
+            Self::Japanese => {
+                format!("左のモデルの方が良い例 {left} 件、右の方が良い例 {right} 件、同じ例 {neither} 件")
+            }
+            Self::English => format!(
+                "{left} examples where the left model is better, {right} where the right one is, {neither} equal"
+            ),
+        }
+    }
+
+    /// How often both of two models were right, the left alone, the right alone, neither.
+    pub fn right(self, [both, left, right, neither]: [usize; 4]) -> String {
+        match self {
+            Self::Japanese => {
+                format!("両方が正解 {both} 件、左だけ {left} 件、右だけ {right} 件、両方が誤り {neither} 件")
+            }
+            Self::English => format!(
+                "{both} right in both, {left} in the left alone, {right} in the right alone, {neither} in neither"
+            ),
+        }
+    }
+
+    /// Examples that cannot be compared.
+    pub fn unpaired(self, count: usize) -> String {
+        match self {
+            Self::Japanese => format!("片方のモデルにだけある例 {count} 件は比べていません。"),
+            Self::English => format!("{count} examples of one model alone are not compared."),
+        }
+    }
+
+    /// The paired test of two models, which may be under way.
+    pub fn paired_test(self, p_value: Option<&Result<f64, String>>) -> String {
+        match (p_value, self) {
+            (None, Self::Japanese) => "対応のある検定を計算しています…".into(),
+            (None, Self::English) => "The paired test is computed…".into(),
+            (Some(Ok(p)), Self::Japanese) => format!("対応のある検定: p = {p:.4}"),
+            (Some(Ok(p)), Self::English) => format!("Paired test: p = {p:.4}"),
+            (Some(Err(reason)), Self::Japanese) => format!("対応のある検定はできません: {reason}"),
+            (Some(Err(reason)), Self::English) => format!("No paired test: {reason}"),
+        }
+    }
+
     /// What can be searched.
     pub fn indexed(self, index: &IndexInfo) -> String {
         let (count, model) = (index.num_passages, &index.model);

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Cell, Column, Leaderboard, display};
 use crate::metrics::classification::matthews;
 use crate::metrics::correlation::{pearson, spearman};
-use crate::metrics::statistics::{Bootstrap, mean, paired_randomisation, pick};
+use crate::metrics::statistics::{Randomisation, Resamples, mean, pick};
 use crate::metrics::{Metric, Undefined};
 use crate::report::eval::{DocId, Sample};
 
@@ -82,20 +82,71 @@ impl Leaderboard {
 }
 
 fn p_value(column: &Column, best: &Cell, other: &Cell, samples: &Samples) -> Result<f64, String> {
-    let [best, other] = [best, other].map(|cell| Examples::new(column, cell, samples));
-    let (best, other) = (best?, other?);
-    if best.docs != other.docs {
-        return Err("the models saw different examples".into());
-    }
-    let p = match (&best.scores, &other.scores) {
-        (Scores::Means(best), Scores::Means(other)) => paired_randomisation(best, other, SEED, ROUNDS),
-        (Scores::Runs(best), Scores::Runs(other)) => {
-            let difference = |indices: &[usize]| Ok(best.statistic(indices)? - other.statistic(indices)?);
-            Bootstrap::new(best.gold.len(), SEED, RESAMPLES, difference).map(|bootstrap| bootstrap.p_value())
+    let mut test = PairedTest::new(column, best, other, samples)?;
+    test.advance(usize::MAX);
+    test.p_value()
+}
+
+/// The test of two models on the same examples, in as many pieces as one likes.
+pub struct PairedTest {
+    rounds: Rounds,
+    /// Examples that both saw.
+    pub num_examples: usize,
+}
+
+enum Rounds {
+    Randomisation(Randomisation),
+    Bootstrap(Resamples<Box<dyn FnMut(&[usize]) -> Metric>>),
+}
+
+impl PairedTest {
+    /// The test of a column's metric before its first round.
+    ///
+    /// # Errors
+    /// Why there is no test, in words.
+    pub fn new(column: &Column, first: &Cell, second: &Cell, samples: &Samples) -> Result<Self, String> {
+        let [first, second] = [first, second].map(|cell| Examples::new(column, cell, samples));
+        let (first, second) = (first?, second?);
+        if first.docs != second.docs {
+            return Err("the models saw different examples".into());
         }
-        _ => return Err("the models' predictions are recorded in different ways".into()),
-    };
-    p.map_err(|undefined| undefined.to_string().trim_end_matches('.').to_owned())
+        let num_examples = first.docs.len();
+        let rounds = match (first.scores, second.scores) {
+            (Scores::Means(first), Scores::Means(second)) => {
+                Randomisation::new(&first, &second, SEED, ROUNDS).map(Rounds::Randomisation)
+            }
+            (Scores::Runs(first), Scores::Runs(second)) => {
+                let difference = move |indices: &[usize]| Ok(first.statistic(indices)? - second.statistic(indices)?);
+                let resamples = Resamples::new(num_examples, SEED, RESAMPLES, Box::new(difference) as Box<_>);
+                resamples.map(Rounds::Bootstrap)
+            }
+            _ => return Err("the models' predictions are recorded in different ways".into()),
+        };
+        Ok(Self { rounds: rounds.map_err(in_words)?, num_examples })
+    }
+
+    /// Goes through up to so many more rounds; returns whether there are more.
+    pub fn advance(&mut self, at_most: usize) -> bool {
+        match &mut self.rounds {
+            Rounds::Randomisation(test) => test.advance(at_most),
+            Rounds::Bootstrap(resamples) => resamples.advance(at_most),
+        }
+    }
+
+    /// The two-sided p-value, once no round is left.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub fn p_value(self) -> Result<f64, String> {
+        match self.rounds {
+            Rounds::Randomisation(test) => Ok(test.p_value()),
+            Rounds::Bootstrap(resamples) => Ok(resamples.finish().map_err(in_words)?.p_value()),
+        }
+    }
+}
+
+fn in_words(undefined: Undefined) -> String {
+    undefined.to_string().trim_end_matches('.').to_owned()
 }
 
 /// What a test needs of one model: the examples in order, and their scores.
@@ -159,7 +210,11 @@ impl Examples {
 }
 
 /// The examples of a column's split beside a results file.
-fn examples<'a>(column: &Column, place: &str, samples: &'a Samples) -> Result<BTreeMap<&'a DocId, &'a Sample>, String> {
+pub(super) fn examples<'a>(
+    column: &Column,
+    place: &str,
+    samples: &'a Samples,
+) -> Result<BTreeMap<&'a DocId, &'a Sample>, String> {
     let base = display::base_of(&column.metric);
     let split = column.metric[..column.metric.len() - base.len()].trim_end_matches('_');
     let split = if split.is_empty() { "valid" } else { split };
@@ -250,7 +305,7 @@ fn columns(how: How, runs: &[BTreeMap<&DocId, &Sample>]) -> Result<Runs, String>
 }
 
 /// The score of an example under the metric's name, in its line or in its `metrics`.
-fn score(sample: &Sample, base: &str) -> Option<f64> {
+pub(super) fn score(sample: &Sample, base: &str) -> Option<f64> {
     let value = sample.more.get(base).or_else(|| sample.more.get("metrics")?.get(base))?;
     value.as_f64().or(value.as_bool().map(f64::from))
 }

@@ -8,6 +8,7 @@
 mod choose;
 pub mod compare;
 pub mod display;
+pub mod examples;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -77,6 +77,63 @@ pub struct Bootstrap {
     pub num_undefined: usize,
 }
 
+/// A [`Bootstrap`] under way, for who must not wait for all resamples at once.
+pub struct Resamples<S> {
+    statistic: S,
+    random: ChaCha8Rng,
+    indices: Vec<usize>,
+    resamples: usize,
+    done: usize,
+    values: Vec<f64>,
+    reason: Option<Undefined>,
+}
+
+impl<S: FnMut(&[usize]) -> Metric> Resamples<S> {
+    /// What [`Bootstrap::new`] says, before the first resample.
+    ///
+    /// # Errors
+    /// [`Undefined`] if there are fewer than two examples or resamples.
+    pub fn new(num_examples: usize, seed: u64, resamples: usize, statistic: S) -> Result<Self, Undefined> {
+        check_count("examples", 2, num_examples)?;
+        check_count("resamples", 2, resamples)?;
+        let (random, indices) = (keyed(seed, b"anaume bootstrap"), vec![0; num_examples]);
+        let values = Vec::with_capacity(resamples);
+        Ok(Self { statistic, random, indices, resamples, done: 0, values, reason: None })
+    }
+
+    /// Draws up to so many more resamples; returns whether there are more.
+    pub fn advance(&mut self, at_most: usize) -> bool {
+        let num_examples = self.indices.len();
+        let until = self.resamples.min(self.done.saturating_add(at_most));
+        for resample in self.done..until {
+            self.random.set_stream(resample as u64);
+            self.random.set_word_pos(0);
+            self.indices.fill_with(|| below(&mut self.random, num_examples));
+            match (self.statistic)(&self.indices).and_then(representable) {
+                Ok(value) => self.values.push(value),
+                Err(undefined) => self.reason = self.reason.take().or(Some(undefined)),
+            }
+        }
+        self.done = until;
+        until < self.resamples
+    }
+
+    /// What all resamples say, once none is left.
+    ///
+    /// # Errors
+    /// [`Undefined`] if the statistic is undefined (or not finite) on more than half of the resamples.
+    pub fn finish(mut self) -> Result<Bootstrap, Undefined> {
+        self.values.sort_unstable_by(f64::total_cmp);
+        let undefined = self.done - self.values.len();
+        match self.reason {
+            Some(reason) if undefined * 2 > self.done => {
+                Err(Undefined::Resamples { undefined, resamples: self.done, reason: Box::new(reason) })
+            }
+            _ => Ok(Bootstrap { values: self.values, num_undefined: undefined }),
+        }
+    }
+}
+
 impl Bootstrap {
     /// Draws `resamples` times as many of the indices below `num_examples` and computes the statistic on them.
     ///
@@ -87,30 +144,11 @@ impl Bootstrap {
         num_examples: usize,
         seed: u64,
         resamples: usize,
-        mut statistic: impl FnMut(&[usize]) -> Metric,
+        statistic: impl FnMut(&[usize]) -> Metric,
     ) -> Result<Self, Undefined> {
-        check_count("examples", 2, num_examples)?;
-        check_count("resamples", 2, resamples)?;
-        let mut random = keyed(seed, b"anaume bootstrap");
-        let mut indices = vec![0; num_examples];
-        let (mut values, mut reason) = (Vec::with_capacity(resamples), None);
-        for resample in 0..resamples {
-            random.set_stream(resample as u64);
-            random.set_word_pos(0);
-            indices.fill_with(|| below(&mut random, num_examples));
-            match statistic(&indices).and_then(representable) {
-                Ok(value) => values.push(value),
-                Err(undefined) => reason = reason.or(Some(undefined)),
-            }
-        }
-        values.sort_unstable_by(f64::total_cmp);
-        let undefined = resamples - values.len();
-        match reason {
-            Some(reason) if undefined * 2 > resamples => {
-                Err(Undefined::Resamples { undefined, resamples, reason: Box::new(reason) })
-            }
-            _ => Ok(Self { values, num_undefined: undefined }),
-        }
+        let mut drawn = Resamples::new(num_examples, seed, resamples, statistic)?;
+        drawn.advance(resamples);
+        drawn.finish()
     }
 
     /// The percentile interval that holds a share `level` of the resamples, such as 0.95.
@@ -152,23 +190,61 @@ impl Bootstrap {
 /// # Errors
 /// [`Undefined`] if there is no example or no round, if the columns differ in length, or a score is not finite.
 pub fn paired_randomisation(first: &[f64], second: &[f64], seed: u64, rounds: usize) -> Metric {
-    check_pairs(first.len(), second.len())?;
-    check_finite("scores", first)?;
-    check_finite("scores", second)?;
-    check_count("rounds", 1, rounds)?;
-    // A difference of 0 has no sign: it changes no sum.
-    let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| a - b).filter(|d| *d != 0.0).collect();
-    let total = representable(differences.iter().map(|d| d.abs()).sum())?;
-    // Sums that are equal but for rounding count as equal.
-    let extreme = differences.iter().sum::<f64>().abs() - 1e-12 * total;
-    if differences.len() <= MAX_EXACT {
-        let patterns = 1 << differences.len();
-        let count = (0..patterns).filter(|pattern| signed_sum(&differences, || *pattern).abs() >= extreme).count();
-        return Ok(count as f64 / patterns as f64);
+    let mut test = Randomisation::new(first, second, seed, rounds)?;
+    test.advance(usize::MAX);
+    Ok(test.p_value())
+}
+
+/// [`paired_randomisation`] under way, for who must not wait for all rounds at once.
+pub struct Randomisation {
+    differences: Vec<f64>,
+    /// A sum at least as far from 0 is extreme.
+    extreme: f64,
+    random: ChaCha8Rng,
+    /// Sign patterns in all: those that there are, or those that are drawn.
+    patterns: usize,
+    is_exact: bool,
+    done: usize,
+    count: usize,
+}
+
+impl Randomisation {
+    /// The test before its first round.
+    ///
+    /// # Errors
+    /// As [`paired_randomisation`].
+    pub fn new(first: &[f64], second: &[f64], seed: u64, rounds: usize) -> Result<Self, Undefined> {
+        check_pairs(first.len(), second.len())?;
+        check_finite("scores", first)?;
+        check_finite("scores", second)?;
+        check_count("rounds", 1, rounds)?;
+        // A difference of 0 has no sign: it changes no sum.
+        let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| a - b).filter(|d| *d != 0.0).collect();
+        let total = representable(differences.iter().map(|d| d.abs()).sum())?;
+        // Sums that are equal but for rounding count as equal.
+        let extreme = differences.iter().sum::<f64>().abs() - 1e-12 * total;
+        let is_exact = differences.len() <= MAX_EXACT;
+        let patterns = if is_exact { 1 << differences.len() } else { rounds };
+        let random = keyed(seed, b"anaume randomise");
+        Ok(Self { differences, extreme, random, patterns, is_exact, done: 0, count: 0 })
     }
-    let mut random = keyed(seed, b"anaume randomise");
-    let count = (0..rounds).filter(|_| signed_sum(&differences, || random.next_u64()).abs() >= extreme).count();
-    Ok((count + 1) as f64 / (rounds + 1) as f64)
+
+    /// Goes through up to so many more sign patterns; returns whether there are more.
+    pub fn advance(&mut self, at_most: usize) -> bool {
+        let until = self.patterns.min(self.done.saturating_add(at_most));
+        for pattern in self.done..until {
+            let word = || if self.is_exact { pattern as u64 } else { self.random.next_u64() };
+            self.count += usize::from(signed_sum(&self.differences, word).abs() >= self.extreme);
+        }
+        self.done = until;
+        until < self.patterns
+    }
+
+    /// The value, once no pattern is left.
+    pub fn p_value(&self) -> f64 {
+        let drawn = usize::from(!self.is_exact);
+        (self.count + drawn) as f64 / (self.patterns + drawn) as f64
+    }
 }
 
 /// The sum of the differences with the signs that words of 64 bits say.

@@ -1,14 +1,19 @@
 //! What every figure is drawn with: text, lines, areas and markers in one palette, placed in pixels.
 
+use std::cell::RefCell;
+
 use plotters::coord::Shift;
 use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::{
-    BLACK, Circle, Color, DrawingArea, IntoDrawingArea, IntoFont, PathElement, Polygon, RGBColor, SVGBackend,
-    TextStyle, WHITE,
+    BLACK, Circle, Color, DrawingArea, IntoDrawingArea, IntoFont, PathElement, Polygon, SVGBackend, TextStyle,
 };
 use plotters::style::FontFamily;
 use plotters::style::text_anchor::{Pos, VPos};
 
+use super::axis::Frame;
+use super::view::{Drawing, Spot};
+
+pub(super) use plotters::prelude::{RGBColor, WHITE};
 pub(super) use plotters::style::text_anchor::HPos;
 
 /// Fonts of a figure's text, best first, as SVG's `font-family`.
@@ -58,7 +63,7 @@ const NOTE_LINE: u32 = 16;
 const NOTE_LEFT: f64 = 24.0;
 
 /// A point in pixels from the upper left corner.
-pub(super) type Pixel = (f64, f64);
+pub type Pixel = (f64, f64);
 
 /// What drawing gives back, or why the drawing library refused.
 pub type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
@@ -68,10 +73,14 @@ pub struct Canvas<'a> {
     drawing: DrawingArea<SVGBackend<'a>, Shift>,
     width: f64,
     height: f64,
+    /// The marks so far.
+    spots: RefCell<Vec<Spot>>,
+    /// The plots so far.
+    pub(super) frames: RefCell<Vec<Frame>>,
 }
 
-/// An SVG document of a size in pixels, with what `draw` draws on white, made higher for notes below it.
-pub(super) fn svg(size: (u32, u32), notes: &[String], draw: impl FnOnce(&Canvas<'_>) -> Drawn) -> Drawn<String> {
+/// A drawing of a size in pixels, with what `draw` draws on white, made higher for notes below it.
+pub(super) fn drawing(size: (u32, u32), notes: &[String], draw: impl FnOnce(&Canvas<'_>) -> Drawn) -> Drawn<Drawing> {
     let (width, height) = (f64::from(size.0), f64::from(size.1));
     let lines: Vec<String> = notes.iter().flat_map(|note| wrapped(note, NOTE_TEXT, width - 2.0 * NOTE_LEFT)).collect();
     let size = if lines.is_empty() { size } else { (size.0, size.1 + NOTE_LINE * (lines.len() as u32 + 1)) };
@@ -79,20 +88,28 @@ pub(super) fn svg(size: (u32, u32), notes: &[String], draw: impl FnOnce(&Canvas<
     let mut svg = String::new();
     let drawing = SVGBackend::with_string(&mut svg, in_units).into_drawing_area();
     drawing.fill(&WHITE)?;
-    let canvas = Canvas { drawing, width, height };
+    let canvas = Canvas { drawing, width, height, spots: RefCell::default(), frames: RefCell::default() };
     draw(&canvas)?;
     for (line, number) in lines.iter().zip(1..) {
         let baseline = height + f64::from(number * NOTE_LINE);
         canvas.text(line, (NOTE_LEFT, baseline), NOTE_TEXT, MUTED, HPos::Left)?;
     }
     canvas.drawing.present()?;
+    let (spots, frames) = (canvas.spots.take(), canvas.frames.take());
     drop(canvas);
     let size_in_units = format!(r#"width="{}" height="{}""#, in_units.0, in_units.1);
     let size_in_pixels = format!(r#"width="{}" height="{}" stroke-linejoin="round""#, size.0, size.1);
-    Ok(svg.replacen(&size_in_units, &size_in_pixels, 1))
+    let svg = svg.replacen(&size_in_units, &size_in_pixels, 1);
+    Ok(Drawing { svg, size: (size.0.into(), size.1.into()), spots, frames })
 }
 
 impl Canvas<'_> {
+    /// Notes a mark that can be pointed at, in the plot that was begun last.
+    pub(super) fn spot(&self, spot: Spot) {
+        let plot = self.frames.borrow().len().saturating_sub(1);
+        self.spots.borrow_mut().push(Spot { plot, ..spot });
+    }
+
     /// Right end of what is drawn.
     pub(super) fn right(&self) -> f64 {
         self.width - RIGHT_MARGIN
@@ -154,12 +171,6 @@ impl Canvas<'_> {
         let scaled = |radius: f64| shape.iter().map(|(dx, dy)| (x + dx * radius, y + dy * radius)).collect::<Vec<_>>();
         self.polygon(&scaled(radius + 1.2), WHITE, 1.0)?;
         self.polygon(&scaled(radius), colour(index), 1.0)
-    }
-
-    /// The bar of an interval, with a white border like a marker's.
-    pub(super) fn interval(&self, ends: &[Pixel; 2], index: usize) -> Drawn {
-        self.line(ends, WHITE, 4.0, 1.0)?;
-        self.line(ends, colour(index), 2.0, 1.0)
     }
 }
 

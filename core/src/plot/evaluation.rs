@@ -1,22 +1,20 @@
 //! The figures that the results of evaluations allow. A model, or all checkpoints of a run, keeps its look in all of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::Figure;
 use super::axis::grouped;
-use super::dots::{Bin, DotChart, DotGroup};
+use super::dots::{Bin, DotChart, DotGroup, Resampling};
 use super::forest::{Estimate, ForestChart, ForestPanel};
 use super::histogram::{Histogram, HistogramChart, HistogramPanel};
 use super::line::{LineChart, Mark, Panel, Series};
 use super::scatter::{Place, ScatterChart, Track};
-use super::{Figure, is_drawable};
 use crate::leaderboard::display::{baseline_label, ranks};
 use crate::leaderboard::{Column, Leaderboard, Row, Run};
-use crate::metrics::statistics::{Bootstrap, pick, quantile};
 use crate::report::eval::{EvalReport, MetricValue};
 
 /// Upper borders of the bins of lengths where a result names none: those of the original's figure.
 const BORDERS: [f64; 4] = [1024.0, 2048.0, 4096.0, 8191.0];
-const LEVEL: f64 = 0.95;
 /// Notes of several reports are told once each, and no more of them.
 const MAX_NOTES: usize = 8;
 
@@ -24,6 +22,8 @@ const MAX_NOTES: usize = 8;
 pub struct NamedFigure {
     /// Name without extension: the task's, where it is about one.
     pub name: String,
+    /// The task that it is about; of several or none otherwise.
+    pub task: Option<String>,
     /// The figure.
     pub figure: Box<dyn Figure>,
 }
@@ -36,22 +36,29 @@ pub struct NamedFigure {
 /// - models × tasks with intervals: the cells of the leaderboard. Results that make no leaderboard, since they contradict
 ///   each other, make no such figure.
 ///
-/// Only tasks that are `wanted` get figures of their own.
+/// Only tasks that are `wanted` get figures of their own. All are complete.
 pub fn figures(runs: &[Run], wanted: impl Fn(&str) -> bool) -> Vec<NamedFigure> {
+    let mut figures = unrefined_figures(runs, wanted);
+    figures.iter_mut().for_each(|named| while named.figure.refine() {});
+    figures
+}
+
+/// [`figures`] before [`Figure::refine`], which a page that must not stand still calls itself.
+pub fn unrefined_figures(runs: &[Run], wanted: impl Fn(&str) -> bool) -> Vec<NamedFigure> {
     let results = Results::new(runs);
     let mut figures = Vec::new();
-    let mut add = |name: String, figure: Option<Box<dyn Figure>>| {
-        figures.extend(figure.map(|figure| NamedFigure { name, figure }));
+    let mut add = |name: String, task: Option<&String>, figure: Option<Box<dyn Figure>>| {
+        figures.extend(figure.map(|figure| NamedFigure { name, task: task.cloned(), figure }));
     };
     for (task, entries) in results.tasks.iter().filter(|(task, _)| wanted(task)) {
-        add(task.clone(), boxed(alignment_chart(task, entries)));
-        add(task.clone(), boxed(length_chart(task, entries, false)));
-        add(format!("{task}-per-char"), boxed(length_chart(task, entries, true)));
-        add(task.clone(), boxed(similarity_chart(task, entries)));
-        add(format!("{task}-by-step"), boxed(step_chart(task, entries)));
+        add(task.clone(), Some(task), boxed(alignment_chart(task, entries)));
+        add(task.clone(), Some(task), boxed(length_chart(task, entries, false)));
+        add(format!("{task}-per-char"), Some(task), boxed(length_chart(task, entries, true)));
+        add(task.clone(), Some(task), boxed(similarity_chart(task, entries)));
+        add(format!("{task}-by-step"), Some(task), boxed(step_chart(task, entries)));
     }
     let board = Leaderboard::build(runs).ok();
-    add("models".into(), boxed(board.and_then(|board| model_chart(&results, &board))));
+    add("models".into(), None, boxed(board.and_then(|board| model_chart(&results, &board))));
     figures
 }
 
@@ -178,15 +185,21 @@ fn alignment_chart(task: &str, entries: &[Entry<'_>]) -> Option<ScatterChart> {
 
 fn length_chart(task: &str, entries: &[Entry<'_>], per_char: bool) -> Option<DotChart> {
     let series = if per_char { "pseudo_perplexity_per_char" } else { "pseudo_perplexity" };
-    let group = |entries: &[Entry<'_>]| {
-        // Of a run its last checkpoint: the others are in the figure by steps.
-        let entry = entries.last()?;
-        let (lengths, values) = (entry.series(task, "length")?, entry.series(task, series)?);
+    let mut pending = VecDeque::new();
+    let mut groups: Vec<DotGroup> = Vec::new();
+    // Of a run its last checkpoint: the others are in the figure by steps.
+    for entry in tracks(entries).filter_map(<[_]>::last) {
+        let (Some(lengths), Some(values)) = (entry.series(task, "length"), entry.series(task, series)) else {
+            continue;
+        };
         let dots: Vec<_> = lengths.iter().copied().zip(values.iter().copied()).collect();
-        let bins = bins(&dots, &borders(entry.report, task), entry.report);
-        Some(DotGroup { name: entry.report.model.name.clone(), look: entry.look, dots, bins })
-    };
-    let groups: Vec<_> = tracks(entries).filter_map(group).collect();
+        let borders = borders(entry.report, task);
+        let bins: Vec<_> = borders.windows(2).filter_map(|ends| Bin::between(ends[0], ends[1], &dots)).collect();
+        let (seed, resamples) = (entry.report.config.random_seed, entry.report.config.bootstrap_iters);
+        let group = groups.len();
+        pending.extend((0..bins.len()).map(|bin| Resampling { group, bin, seed, resamples }));
+        groups.push(DotGroup { name: entry.report.model.name.clone(), look: entry.look, dots, bins });
+    }
     let values = || groups.iter().flat_map(|group| &group.dots).map(|dot| dot.1).filter(|value| value.is_finite());
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
     let unit = if per_char { "1 文字あたり (per character)" } else { "1 トークンあたり (per token)" };
@@ -197,6 +210,7 @@ fn length_chart(task: &str, entries: &[Entry<'_>], per_char: bool) -> Option<Dot
         logarithmic: low > 0.0 && high > 10.0 * low,
         groups,
         notes: notes(task, entries),
+        pending,
     })
 }
 
@@ -205,22 +219,6 @@ fn borders(report: &EvalReport, task: &str) -> Vec<f64> {
     let named = report.configs.get(task).and_then(|config| config.pointer("/options/bins"));
     let named: Option<Vec<f64>> = named.and_then(|bins| serde_json::from_value(bins.clone()).ok());
     [vec![0.0], named.unwrap_or(BORDERS.to_vec())].concat()
-}
-
-/// The median of each bin with its bootstrap interval; a bin holds its upper border. Empty bins are left out.
-fn bins(dots: &[(f64, f64)], borders: &[f64], report: &EvalReport) -> Vec<Bin> {
-    let bin = |ends: &[f64]| {
-        let [from, to] = [ends[0], ends[1]];
-        let inside = dots.iter().filter(|dot| is_drawable(**dot) && from < dot.0 && dot.0 <= to);
-        let values: Vec<f64> = inside.map(|dot| dot.1).collect();
-        let median = quantile(&values, 0.5).ok()?;
-        let (seed, resamples) = (report.config.random_seed, report.config.bootstrap_iters);
-        let of_resample = |indices: &[usize]| quantile(&pick(&values, indices), 0.5);
-        let bootstrap = Bootstrap::new(values.len(), seed, resamples, of_resample);
-        let interval = bootstrap.and_then(|bootstrap| bootstrap.interval(LEVEL)).ok();
-        Some(Bin { from, to, count: values.len(), median, interval: interval.map(|ends| [ends.low, ends.high]) })
-    };
-    borders.windows(2).filter_map(bin).collect()
 }
 
 fn similarity_chart(task: &str, entries: &[Entry<'_>]) -> Option<HistogramChart> {
@@ -248,15 +246,17 @@ fn similarity_chart(task: &str, entries: &[Entry<'_>]) -> Option<HistogramChart>
     })
 }
 
-/// The metrics of a task that are compared: the main one, and of alignment and uniformity both, since each alone is won
-/// by a useless model.
+/// The metrics of a task that are compared: the main one; of alignment and uniformity both, since each alone is won by a
+/// useless model; of similarities also where both kinds of pairs lie.
 fn compared(task: &str, entries: &[Entry<'_>]) -> Vec<String> {
     let mut metrics: Vec<String> = Vec::new();
     for entry in entries {
         let both = ["alignment", "uniformity"].map(str::to_owned);
         let has_both = both.iter().all(|name| entry.metric(task, name).is_some());
         let main = entry.report.main_metric.get(task).cloned();
-        let wanted = if has_both { both.to_vec() } else { main.into_iter().collect() };
+        let means = ["positive_mean", "random_mean"].map(str::to_owned);
+        let means = means.into_iter().filter(|name| entry.metric(task, name).is_some());
+        let wanted: Vec<_> = if has_both { both.to_vec() } else { main.into_iter().chain(means).collect() };
         metrics.extend(wanted.into_iter().filter(|name| !name.is_empty()));
     }
     metrics.sort();

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::axis::{Axis, Frame, padded};
 use super::canvas::{AXIS, Canvas, Drawn, GRID, HPos, INK, MUTED, SMALL_TEXT, TEXT, TOP, colour, fitted};
+use super::view::{Reading, Spot, View, short};
 use super::{Csv, Figure, HEIGHT, NO_DATA, csv_interval, is_drawable};
 
 /// Height of a model's row.
@@ -62,13 +63,13 @@ impl Figure for ForestChart {
         if self.panels.is_empty() { HEIGHT } else { (TOP + panels + 10.0) as u32 }
     }
 
-    fn draw(&self, canvas: &Canvas<'_>) -> Drawn {
+    fn draw(&self, canvas: &Canvas<'_>, view: &View) -> Drawn {
         if self.panels.is_empty() {
             return canvas.text(NO_DATA, (COLUMNS.start, f64::from(HEIGHT) / 2.0), TEXT, MUTED, HPos::Left);
         }
         let mut top = TOP;
-        for panel in &self.panels {
-            panel.draw(canvas, top)?;
+        for (index, panel) in self.panels.iter().enumerate() {
+            panel.draw(canvas, top, view.x_of(index))?;
             top += panel.height();
         }
         Ok(())
@@ -101,28 +102,49 @@ impl ForestPanel {
         self.baselines.iter().filter(|(_, value)| is_drawable((*value, 0.0)))
     }
 
-    fn frame(&self, top: f64) -> Frame {
+    fn frame(&self, top: f64, part: Option<&Range<f64>>) -> Frame {
         let rows = top + 26.0..top + 26.0 + self.rows_height();
         let values =
             self.rows.iter().flat_map(|row| row.value().into_iter().chain(row.interval().into_iter().flatten()));
-        let x = Axis::linear(padded(values.chain(self.baselines().map(|(_, value)| *value)), 0.06), 6.0, 0.0);
-        let mut y = Axis::linear(0.0..1.0, 1.0, 1.0);
+        let whole = padded(values.chain(self.baselines().map(|(_, value)| *value)), 0.06);
+        let x = Axis::linear(whole, part, 6.0, 0.0);
+        let mut y = Axis::linear(0.0..1.0, None, 1.0, 1.0);
         y.ticks.clear();
-        Frame { x, y, columns: COLUMNS, rows }
+        Frame { x, y, chooses_y: false, columns: COLUMNS, rows }
     }
 
-    fn draw(&self, canvas: &Canvas<'_>, top: f64) -> Drawn {
-        let frame = self.frame(top);
+    fn draw(&self, canvas: &Canvas<'_>, top: f64, part: Option<&Range<f64>>) -> Drawn {
+        let frame = self.frame(top, part);
         canvas.text(&fitted(&self.name, TEXT, canvas.right() - 12.0), (12.0, top + 18.0), TEXT, INK, HPos::Left)?;
         frame.draw_grid(canvas)?;
         frame.draw_x_labels(canvas)?;
         for (index, (name, value)) in self.baselines().enumerate() {
-            canvas.line(&frame.upright(*value), AXIS, 1.2, 1.0)?;
-            let y = frame.rows.start + ROW * ((self.rows.len() + index) as f64 + 0.5);
-            draw_row(canvas, y, name, &number(*value))?;
-            canvas.dot((frame.at((*value, 0.0)).0, y), 3.5, AXIS, 1.0)?;
+            let y = self.level(self.rows.len() + index);
+            frame.line(canvas, &[(*value, 0.0), (*value, 1.0)], AXIS, 1.2, 1.0)?;
+            draw_row(canvas, frame.at((0.0, y)).1, name, &four_decimals(*value))?;
+            if frame.holds((*value, y)) {
+                canvas.dot(frame.at((*value, y)), 3.5, AXIS, 1.0)?;
+                self.point_at(canvas, &frame, name, (*value, y), None);
+            }
         }
-        self.rows.iter().enumerate().try_for_each(|(index, row)| row.draw(canvas, &frame, index))
+        self.rows.iter().enumerate().try_for_each(|(index, row)| {
+            row.draw(canvas, &frame, self.level(index))?;
+            if let Some(value) = row.value().filter(|value| frame.holds((*value, 0.5))) {
+                self.point_at(canvas, &frame, &row.name, (value, self.level(index)), row.interval());
+            }
+            Ok(())
+        })
+    }
+
+    /// The height of a row's middle on the y axis, which goes from 0 to 1.
+    fn level(&self, index: usize) -> f64 {
+        1.0 - ROW * (index as f64 + 0.5) / self.rows_height()
+    }
+
+    fn point_at(&self, canvas: &Canvas<'_>, frame: &Frame, name: &str, at: (f64, f64), interval: Option<[f64; 2]>) {
+        let readings = vec![Reading::new(&short(&self.name), at.0, interval)];
+        let (at, name) = (frame.at(at), name.into());
+        canvas.spot(Spot { at, plot: 0, name, label: "".into(), readings, example: None });
     }
 }
 
@@ -143,26 +165,27 @@ impl Estimate {
         self.interval.filter(|[low, high]| is_drawable((*low, *high)))
     }
 
-    fn draw(&self, canvas: &Canvas<'_>, frame: &Frame, index: usize) -> Drawn {
-        let y = frame.rows.start + ROW * (index as f64 + 0.5);
-        let at = |x: f64| (frame.at((x, 0.0)).0, y);
-        draw_row(canvas, y, &self.name, &self.in_numbers())?;
+    fn draw(&self, canvas: &Canvas<'_>, frame: &Frame, level: f64) -> Drawn {
+        draw_row(canvas, frame.at((0.0, level)).1, &self.name, &self.in_numbers())?;
         if let Some(ends) = self.interval() {
-            canvas.line(&ends.map(at), colour(self.look), 2.0, 1.0)?;
+            frame.line(canvas, &ends.map(|x| (x, level)), colour(self.look), 2.0, 1.0)?;
         }
-        self.value().map_or(Ok(()), |value| canvas.marker(self.look, at(value), 5.0))
+        let shown = self.value().map(|value| (value, level)).filter(|point| frame.holds(*point));
+        shown.map_or(Ok(()), |point| canvas.marker(self.look, frame.at(point), 5.0))
     }
 
     fn in_numbers(&self) -> String {
         match (self.value, self.interval) {
-            (Some(value), Some([low, high])) => format!("{} [{}, {}]", number(value), number(low), number(high)),
-            (Some(value), None) => number(value),
+            (Some(value), Some([low, high])) => {
+                format!("{} [{}, {}]", four_decimals(value), four_decimals(low), four_decimals(high))
+            }
+            (Some(value), None) => four_decimals(value),
             (None, _) => "–".into(),
         }
     }
 }
 
 /// Four decimals, fewer of large numbers, so that an interval fits beside its row.
-fn number(value: f64) -> String {
+fn four_decimals(value: f64) -> String {
     if value.abs() < 100.0 { format!("{value:.4}") } else { format!("{value:.1}") }
 }

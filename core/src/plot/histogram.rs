@@ -1,10 +1,12 @@
 //! Histograms over each other in panels that share the x axis: similarities of random and of positive pairs.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::axis::{Axis, Frame, extent};
 use super::canvas::{Canvas, Drawn, HPos, INK, LEFT, MUTED, SMALL_TEXT, TEXT, TOP, colour, fitted};
 use super::legend::{self, Sample};
+use super::view::{Reading, Spot, View};
 use super::{Csv, Figure, HEIGHT, is_drawable};
 
 /// Bins over the common x axis.
@@ -61,13 +63,13 @@ impl Figure for HistogramChart {
         HEIGHT + PANEL * (self.panels.len() as u32).saturating_sub(3)
     }
 
-    fn draw(&self, canvas: &Canvas<'_>) -> Drawn {
+    fn draw(&self, canvas: &Canvas<'_>, view: &View) -> Drawn {
         canvas.x_name(&self.x_label)?;
         let named = self.panels.iter().take(1).flat_map(|panel| &panel.histograms).enumerate();
         let top = legend::draw(canvas, named.map(|(index, one)| (Sample::Area(index), one.name.as_str())), TOP)?;
         let values = self.panels.iter().flat_map(|panel| &panel.histograms).flat_map(Histogram::drawable);
         let (low, high) = extent(values);
-        let x = Axis::linear(low..high, 10.0, 0.0);
+        let x = Axis::linear(low..high, view.x.as_ref(), 10.0, 0.0);
         let height = (canvas.bottom() - top) / self.panels.len() as f64;
         for (index, panel) in self.panels.iter().enumerate() {
             let top = top + height * index as f64;
@@ -92,35 +94,62 @@ impl Figure for HistogramChart {
 
 impl HistogramPanel {
     fn draw(&self, canvas: &Canvas<'_>, x: Axis, rows: Range<f64>, with_x_labels: bool) -> Drawn {
-        let shares: Vec<_> = self.histograms.iter().map(|one| one.shares(&x.range)).collect();
+        let bins: Vec<_> = self.histograms.iter().map(|one| one.bins(&x.range)).collect();
+        let shares = |one: &Vec<usize>, of: &Histogram| {
+            let all = of.drawable().count().max(1) as f64;
+            one.iter().map(|count| 100.0 * *count as f64 / all).collect::<Vec<f64>>()
+        };
+        let shares: Vec<_> = bins.iter().zip(&self.histograms).map(|(one, of)| shares(one, of)).collect();
         let highest = shares.iter().flatten().fold(0.0, |highest: f64, share| highest.max(*share));
-        let top = if highest > 0.0 { 1.08 * 100.0 * highest } else { 1.0 };
-        let y = Axis::linear(0.0..top, ((rows.end - rows.start) / 32.0).clamp(2.0, 8.0), 0.0);
+        let top = if highest > 0.0 { 1.08 * highest } else { 1.0 };
+        let y = Axis::linear(0.0..top, None, ((rows.end - rows.start) / 32.0).clamp(2.0, 8.0), 0.0);
         let name_room = canvas.right() - LEFT - 290.0;
         canvas.text(&self.note, (canvas.right(), rows.start - 7.0), SMALL_TEXT, MUTED, HPos::Right)?;
         canvas.text(&fitted(&self.name, TEXT, name_room), (LEFT, rows.start - 7.0), TEXT, INK, HPos::Left)?;
-        let frame = Frame { x, y, columns: LEFT..canvas.right(), rows };
+        let frame = Frame { x, y, chooses_y: false, columns: LEFT..canvas.right(), rows };
         frame.draw(canvas, "", with_x_labels)?;
         if highest == 0.0 {
             return frame.draw_no_data(canvas);
         }
+        self.point_at(canvas, &frame, &bins, &shares);
         shares.iter().enumerate().try_for_each(|(index, shares)| draw_steps(canvas, &frame, index, shares))
+    }
+
+    /// The tops of all bins with values.
+    fn point_at(&self, canvas: &Canvas<'_>, frame: &Frame, bins: &[Vec<usize>], shares: &[Vec<f64>]) {
+        let [from, share, count] = ["コサイン (cosine)", "割合 [%] (share)", "対の数 (pairs)"].map(Rc::from);
+        for ((of, counts), shares) in self.histograms.iter().zip(bins).zip(shares) {
+            let name: Rc<str> = format!("{} · {}", self.name, of.name).into();
+            for (bin, number) in counts.iter().enumerate().filter(|(_, number)| **number > 0) {
+                let ends = [border(&frame.x.range, bin), border(&frame.x.range, bin + 1)];
+                let middle = (ends[0] + ends[1]) / 2.0;
+                let readings = vec![
+                    Reading::new(&from, middle, Some(ends)),
+                    Reading::new(&share, shares[bin], None),
+                    Reading::new(&count, *number as f64, None),
+                ];
+                let at = frame.at((middle, shares[bin]));
+                canvas.spot(Spot { at, plot: 0, name: name.clone(), label: "".into(), readings, example: None });
+            }
+        }
     }
 }
 
-/// The filled outline of a histogram; bins without values leave no line.
+/// The lower border of a bin.
+fn border(range: &Range<f64>, bin: usize) -> f64 {
+    range.start + (range.end - range.start) * bin as f64 / NUM_BINS as f64
+}
+
+/// The filled outline of a histogram in percent; bins without values leave no line.
 fn draw_steps(canvas: &Canvas<'_>, frame: &Frame, index: usize, shares: &[f64]) -> Drawn {
-    let border = |bin: usize| {
-        let Range { start, end } = frame.x.range;
-        start + (end - start) * bin as f64 / NUM_BINS as f64
-    };
+    let border = |bin| border(&frame.x.range, bin);
     let (mut from, mut points) = (0, Vec::new());
     for filled in shares.chunk_by(|a, b| (*a > 0.0) == (*b > 0.0)) {
         if filled[0] > 0.0 {
             points.clear();
             points.push((border(from), 0.0));
             for (bin, share) in (from..).zip(filled) {
-                points.extend([(border(bin), 100.0 * share), (border(bin + 1), 100.0 * share)]);
+                points.extend([(border(bin), *share), (border(bin + 1), *share)]);
             }
             points.push((border(from + filled.len()), 0.0));
             let points: Vec<_> = points.iter().map(|point| frame.at(*point)).collect();
@@ -137,14 +166,13 @@ impl Histogram {
         self.values.iter().copied().filter(|value| is_drawable((*value, 0.0)))
     }
 
-    /// The share of the values in each bin of a range, 0 to 1.
-    fn shares(&self, range: &Range<f64>) -> Vec<f64> {
-        let mut shares = vec![0.0; NUM_BINS];
-        let each = 1.0 / self.drawable().count().max(1) as f64;
-        for value in self.drawable() {
+    /// The number of values in each bin of a range, which may leave some out.
+    fn bins(&self, range: &Range<f64>) -> Vec<usize> {
+        let mut bins = vec![0; NUM_BINS];
+        for value in self.drawable().filter(|value| (range.start..=range.end).contains(value)) {
             let bin = ((value - range.start) / (range.end - range.start) * NUM_BINS as f64) as usize;
-            shares[bin.min(NUM_BINS - 1)] += each;
+            bins[bin.min(NUM_BINS - 1)] += 1;
         }
-        shares
+        bins
     }
 }

@@ -78,6 +78,49 @@ impl Rect {
         Self { left: x - half, top: y - half, right: x + half, bottom: y + half }
     }
 
+    /// What of a line through points lies inside: pieces of it.
+    pub fn pieces(&self, points: &[Pixel]) -> Vec<Vec<Pixel>> {
+        let mut pieces: Vec<Vec<Pixel>> = Vec::new();
+        let mut goes_on = false;
+        for ends in points.windows(2) {
+            let Some([from, to]) = self.inside([ends[0], ends[1]]) else {
+                goes_on = false;
+                continue;
+            };
+            match pieces.last_mut() {
+                Some(piece) if goes_on && from == ends[0] => piece.push(to),
+                _ => pieces.push(vec![from, to]),
+            }
+            goes_on = to == ends[1];
+        }
+        pieces
+    }
+
+    /// The part of a straight line that lies inside (Liang and Barsky 1984).
+    fn inside(&self, [from, to]: [Pixel; 2]) -> Option<[Pixel; 2]> {
+        let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+        let (mut start, mut end) = (0.0_f64, 1.0_f64);
+        let sides = [
+            (-dx, from.0 - self.left),
+            (dx, self.right - from.0),
+            (-dy, from.1 - self.top),
+            (dy, self.bottom - from.1),
+        ];
+        for (outwards, room) in sides {
+            if outwards == 0.0 && room < 0.0 {
+                return None;
+            }
+            if outwards < 0.0 {
+                start = start.max(room / outwards);
+            } else if outwards > 0.0 {
+                end = end.min(room / outwards);
+            }
+        }
+        let at = |share: f64| (from.0 + share * dx, from.1 + share * dy);
+        let ends = [if start > 0.0 { at(start) } else { from }, if end < 1.0 { at(end) } else { to }];
+        (start <= end).then_some(ends)
+    }
+
     /// A level or upright line with room around it.
     pub fn along([(x, y), (to_x, to_y)]: [Pixel; 2], half: f64) -> Self {
         let (left, right) = (x.min(to_x) - half, x.max(to_x) + half);

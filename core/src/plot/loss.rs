@@ -21,18 +21,21 @@ impl Run {
     /// The curves of a metrics log; what a rewind took back is left out.
     pub fn from_records(name: impl Into<String>, records: &[Record]) -> Self {
         let mut run = Self { name: name.into(), ..Self::default() };
-        for record in records {
-            match record {
-                Record::Start(_) => {}
-                Record::Step(step) => {
-                    run.training.push((step.step as f64, step.loss));
-                    run.learning_rate.push((step.step as f64, step.learning_rate));
-                }
-                Record::Validation(validation) => run.validation.push((validation.step as f64, validation.loss)),
-                Record::Rewind(rewind) => run.rewind(rewind.to_step as f64),
-            }
-        }
+        records.iter().for_each(|record| run.add(record));
         run
+    }
+
+    /// Adds what a line of the log says.
+    pub fn add(&mut self, record: &Record) {
+        match record {
+            Record::Start(_) => {}
+            Record::Step(step) => {
+                self.training.push((step.step as f64, step.loss));
+                self.learning_rate.push((step.step as f64, step.learning_rate));
+            }
+            Record::Validation(validation) => self.validation.push((validation.step as f64, validation.loss)),
+            Record::Rewind(rewind) => self.rewind(rewind.to_step as f64),
+        }
     }
 
     fn rewind(&mut self, to_step: f64) {

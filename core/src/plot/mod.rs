@@ -18,18 +18,20 @@ mod legend;
 mod line;
 mod loss;
 mod scatter;
+mod view;
 
 use crate::error::{Error, Result};
 
-pub use axis::grouped;
-pub use canvas::{Canvas, Drawn, FONT_FAMILY};
-pub use dots::{Bin, DotChart, DotGroup};
-pub use evaluation::{NamedFigure, figures};
+pub use axis::{Frame, grouped, number};
+pub use canvas::{Canvas, Drawn, FONT_FAMILY, Pixel};
+pub use dots::{Bin, DotChart, DotGroup, Resampling};
+pub use evaluation::{NamedFigure, figures, unrefined_figures};
 pub use forest::{Estimate, ForestChart, ForestPanel};
 pub use histogram::{Histogram, HistogramChart, HistogramPanel};
 pub use line::{LineChart, Mark, Panel, Series};
 pub use loss::{Run, loss_chart, moving_mean};
 pub use scatter::{Place, ScatterChart, Track};
+pub use view::{Drawing, Reading, Spot, Step, View};
 
 /// Width of a figure in pixels.
 pub const WIDTH: u32 = 800;
@@ -51,26 +53,39 @@ pub trait Figure {
         &[]
     }
 
-    /// Draws everything but title and notes.
+    /// Draws everything but title and notes, of the axes what a view names.
     ///
     /// # Errors
     /// Whatever the drawing library refuses.
-    fn draw(&self, canvas: &Canvas<'_>) -> Drawn;
+    fn draw(&self, canvas: &Canvas<'_>, view: &View) -> Drawn;
 
     /// The data behind the figure, also what cannot be drawn because it is not finite.
     fn to_csv(&self) -> String;
 
-    /// The figure as an SVG document, [`WIDTH`] pixels wide and [`Self::height`] with its notes high. Where there is
+    /// Computes a piece of what takes long and is drawn only once it is there; returns whether there was one left.
+    fn refine(&mut self) -> bool {
+        false
+    }
+
+    /// The figure, or a part of it, drawn [`WIDTH`] pixels wide and [`Self::height`] with its notes high. Where there is
     /// nothing to draw, it says so.
     ///
     /// # Errors
     /// [`Error::Input`] where the drawing library refuses.
-    fn to_svg(&self) -> Result<String> {
-        canvas::svg((WIDTH, self.height()), self.notes(), |canvas| {
+    fn drawing(&self, view: &View) -> Result<Drawing> {
+        canvas::drawing((WIDTH, self.height()), self.notes(), |canvas| {
             canvas.title(self.title())?;
-            self.draw(canvas)
+            self.draw(canvas, view)
         })
         .map_err(|cause| Error::Input { message: format!("figure `{}` cannot be drawn: {cause}", self.title()) })
+    }
+
+    /// All of the figure as an SVG document.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the drawing library refuses.
+    fn to_svg(&self) -> Result<String> {
+        Ok(self.drawing(&View::default())?.svg)
     }
 }
 

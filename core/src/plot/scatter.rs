@@ -1,9 +1,13 @@
 //! Models as markers in a plane, each with its name beside it; the checkpoints of a run joined by a line.
 
+use std::ops::Range;
+use std::rc::Rc;
+
 use super::axis::{Axis, Frame, padded};
 use super::canvas::{Canvas, Drawn, HPos, INK, LEFT, MUTED, Pixel, SMALL_TEXT, TOP, colour, fitted, text_width};
 use super::labels::{self, Label, Rect};
 use super::legend::{self, Sample};
+use super::view::{Reading, Spot, View, short};
 use super::{Csv, Figure, csv_interval, is_drawable};
 
 /// Space above the plot for the name of the y axis.
@@ -64,23 +68,21 @@ impl Figure for ScatterChart {
         &self.notes
     }
 
-    fn draw(&self, canvas: &Canvas<'_>) -> Drawn {
+    fn draw(&self, canvas: &Canvas<'_>, view: &View) -> Drawn {
         canvas.x_name(&self.x_label)?;
         let entries = self.tracks.iter().map(|track| (Sample::Marker(track.look), track.name.as_str()));
         let top = legend::draw(canvas, entries, TOP)? + Y_NAME;
-        let axis = |axis: fn(&Place) -> f64, interval: fn(&Place) -> Option<[f64; 2]>, steps| {
-            let all = self.tracks.iter().flat_map(Track::drawable);
-            let values = all.flat_map(|place| interval(place).into_iter().flatten().chain([axis(place)]));
-            Axis::linear(padded(values, 0.12), steps, 0.0)
-        };
-        let (x, y) = (axis(|p| p.x, Place::x_interval, 8.0), axis(|p| p.y, Place::y_interval, 8.0));
-        let frame = Frame { x, y, columns: LEFT..canvas.right(), rows: top..canvas.bottom() };
+        let x = self.axis(|place| place.x, Place::x_interval, view.x_of(0));
+        let y = self.axis(|place| place.y, Place::y_interval, view.y_of(0));
+        let frame = Frame { x, y, chooses_y: true, columns: LEFT..canvas.right(), rows: top..canvas.bottom() };
         frame.draw(canvas, &self.y_label, true)?;
         if self.tracks.iter().flat_map(Track::drawable).next().is_none() {
             return frame.draw_no_data(canvas);
         }
         self.tracks.iter().try_for_each(|track| track.draw_lines(canvas, &frame))?;
         self.draw_labels(canvas, &frame)?;
+        let axes = [&self.x_label, &self.y_label].map(|name| short(name));
+        self.tracks.iter().for_each(|track| track.point_at(canvas, &frame, &axes));
         self.tracks
             .iter()
             .try_for_each(|track| track.pixels(&frame).iter().try_for_each(|at| canvas.marker(track.look, *at, RADIUS)))
@@ -101,6 +103,17 @@ impl Figure for ScatterChart {
 }
 
 impl ScatterChart {
+    fn axis(
+        &self,
+        value: fn(&Place) -> f64,
+        interval: fn(&Place) -> Option<[f64; 2]>,
+        part: Option<&Range<f64>>,
+    ) -> Axis {
+        let all = self.tracks.iter().flat_map(Track::drawable);
+        let values = all.flat_map(|place| interval(place).into_iter().flatten().chain([value(place)]));
+        Axis::linear(padded(values, 0.12), part, 8.0, 0.0)
+    }
+
     fn draw_labels(&self, canvas: &Canvas<'_>, frame: &Frame) -> Drawn {
         let texts: Vec<_> = self.tracks.iter().flat_map(|track| track.labels(frame)).collect();
         let label = |(at, text, optional): &(Pixel, String, bool)| Label {
@@ -129,27 +142,43 @@ impl Track {
         self.places.iter().filter(|place| is_drawable((place.x, place.y)))
     }
 
+    /// Places that are drawn.
+    fn seen(&self, frame: &Frame) -> impl Iterator<Item = &Place> {
+        self.drawable().filter(|place| frame.holds((place.x, place.y)))
+    }
+
     fn pixels(&self, frame: &Frame) -> Vec<Pixel> {
-        self.drawable().map(|place| frame.at((place.x, place.y))).collect()
+        self.seen(frame).map(|place| frame.at((place.x, place.y))).collect()
+    }
+
+    fn point_at(&self, canvas: &Canvas<'_>, frame: &Frame, [x_name, y_name]: &[Rc<str>; 2]) {
+        let name: Rc<str> = self.name.as_str().into();
+        for place in self.seen(frame) {
+            let readings = vec![
+                Reading::new(x_name, place.x, place.x_interval()),
+                Reading::new(y_name, place.y, place.y_interval()),
+            ];
+            let (at, label) = (frame.at((place.x, place.y)), place.label.as_str().into());
+            canvas.spot(Spot { at, plot: 0, name: name.clone(), label, readings, example: None });
+        }
     }
 
     /// The line between checkpoints and the bars of the intervals.
     fn draw_lines(&self, canvas: &Canvas<'_>, frame: &Frame) -> Drawn {
-        canvas.line(&self.pixels(frame), colour(self.look), 1.5, 0.7)?;
-        self.drawable()
-            .flat_map(Place::bars)
-            .try_for_each(|bar| canvas.line(&bar.map(|end| frame.at(end)), colour(self.look), 1.2, 0.8))
+        let points: Vec<_> = self.drawable().map(|place| (place.x, place.y)).collect();
+        frame.line(canvas, &points, colour(self.look), 1.5, 0.7)?;
+        self.drawable().flat_map(Place::bars).try_for_each(|bar| frame.line(canvas, &bar, colour(self.look), 1.2, 0.8))
     }
 
     /// Point, text and whether it may be left out, for each label: the last one bears the name.
     fn labels(&self, frame: &Frame) -> Vec<(Pixel, String, bool)> {
-        let last = self.drawable().count().saturating_sub(1);
+        let last = self.seen(frame).count().saturating_sub(1);
         let label = |(index, place): (usize, &Place)| {
             let text = if index == last { format!("{} {}", self.name, place.label) } else { place.label.clone() };
             let text = fitted(text.trim(), SMALL_TEXT, LABEL_WIDTH);
             (frame.at((place.x, place.y)), text, index != last)
         };
-        self.drawable().enumerate().map(label).collect()
+        self.seen(frame).enumerate().map(label).collect()
     }
 
     /// What labels are not to cover: markers, intervals, and the line in pieces.
@@ -160,7 +189,7 @@ impl Track {
             let piece = move |t: f64| Rect::around((x + t * (to_x - x), y + t * (to_y - y)), 3.0);
             (1..8).map(move |i| piece(f64::from(i) / 8.0))
         });
-        let bars = self.drawable().flat_map(Place::bars).map(|ends| Rect::along(ends.map(|end| frame.at(end)), 2.0));
+        let bars = self.seen(frame).flat_map(Place::bars).map(|ends| Rect::along(ends.map(|end| frame.at(end)), 2.0));
         pixels.iter().map(|at| Rect::around(*at, RADIUS + 2.0)).chain(pieces).chain(bars).collect()
     }
 }

@@ -293,6 +293,15 @@ pub enum DocId {
     Name(String),
 }
 
+impl std::fmt::Display for DocId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Row(row) => write!(f, "{row}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
 /// `plan.json` of a results folder: what several machines are to compute together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {

@@ -270,6 +270,12 @@ impl Encoded<'_> {
             let message = format!("{}: the loss of token {position} is {loss}", self.text.place());
             return Err(Coded::error(Exit::Numerical, message));
         }
-        Ok(Score::new(&self.text.id, self.ids.len(), self.characters, self.positions.clone(), losses))
+        Ok(Score::new(
+            [&self.text.id, &self.text.text],
+            self.ids.len(),
+            self.characters,
+            self.positions.clone(),
+            losses,
+        ))
     }
 }

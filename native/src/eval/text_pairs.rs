@@ -24,6 +24,11 @@ const PAPER_PAIRS: usize = 2000;
 /// Characters of a text that the predictions show.
 const SHOWN_CHARS: usize = 100;
 
+/// As much of a text as the predictions show.
+pub fn beginning(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS).collect()
+}
+
 /// Which pairs, and how their vectors are made.
 #[derive(clap::Args, Clone, Debug)]
 pub struct PairArgs {
@@ -218,14 +223,13 @@ impl PairSet {
 
     /// What belongs to each pair, for the predictions.
     pub fn samples(&self, vectors: &Vectors) -> Vec<Value> {
-        let shown = |text: &String| text.chars().take(SHOWN_CHARS).collect::<String>();
         let cosines = vectors.positive_cosines().into_iter().zip(vectors.random_cosines());
         let sample = |(id, (positive, random)): (usize, (f64, f64))| {
             json!({
                 "doc_id": id,
-                "positive": self.positive[id].each_ref().map(shown),
+                "positive": self.positive[id].each_ref().map(|text| beginning(text)),
                 "positive_cosine": positive,
-                "random": self.random[id].each_ref().map(shown),
+                "random": self.random[id].each_ref().map(|text| beginning(text)),
                 "random_cosine": random,
             })
         };

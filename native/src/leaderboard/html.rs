@@ -4,8 +4,10 @@ use anaume_core::leaderboard::display::{Mark, Shown, baseline_label};
 use anaume_core::leaderboard::{Column, Leaderboard, Row};
 use anaume_core::plot::NamedFigure;
 
-const TOKENS: &str = include_str!("../../../public/tokens.css");
-const STYLE: &str = include_str!("page.css");
+/// Colours and sizes of all pages.
+pub const TOKENS: &str = include_str!("../../../public/tokens.css");
+/// Layout of pages without a program.
+pub const STYLE: &str = include_str!("page.css");
 
 /// What tasks are, in Japanese, by the beginning of their names.
 const GLOSSES: [(&str, &str); 12] = [
@@ -29,16 +31,21 @@ pub fn page(board: &Leaderboard) -> String {
     document(title, &table_and_notes(board))
 }
 
-/// The page of everything: training curves and figures with their data, below the table where there is one.
+/// The page of everything in [`report_body`].
+pub fn report(body: &str) -> String {
+    document("結果 <span lang=\"en\">Results</span>", body)
+}
+
+/// Training curves and figures with their data, below the table where there is one.
 ///
 /// # Errors
 /// A figure that cannot be drawn.
-pub fn report(board: Option<&Leaderboard>, figures: &[NamedFigure]) -> anyhow::Result<String> {
+pub fn report_body(board: Option<&Leaderboard>, figures: &[NamedFigure]) -> anyhow::Result<String> {
     let mut body = board.map(table_and_notes).unwrap_or_default();
     for named in figures {
         body += &figure(named)?;
     }
-    Ok(document("結果 <span lang=\"en\">Results</span>", &body))
+    Ok(body)
 }
 
 /// The drawing with its data, which a screen reader and a spreadsheet can take.
@@ -150,6 +157,7 @@ fn references(notes: &[usize]) -> String {
     if links.is_empty() { String::new() } else { format!("<sup>{}</sup>", links.join(",")) }
 }
 
-fn escape(text: &str) -> String {
+/// A text as HTML, inside an attribute too.
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

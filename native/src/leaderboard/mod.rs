@@ -1,6 +1,7 @@
 //! `anaume leaderboard`: the results of models as one table.
 
 pub mod html;
+mod interactive;
 pub mod report;
 pub mod text;
 

@@ -1,14 +1,16 @@
-//! `anaume report`: leaderboard, figures and training curves as one page that needs no server and no network.
+//! `anaume report`: the results page with its data as one file that needs no server and no network. Its readable version
+//! stands in it too, for who runs no scripts.
 
 use std::path::PathBuf;
 
 use anaume_core::plot::{self, NamedFigure, figures, loss_chart};
 
-use super::{build, give, html, runs};
+use super::{build, give, html, interactive, runs};
 use crate::exit::{Coded, Exit};
 use crate::logs::read_metrics;
 use crate::run_record::METRICS;
-use crate::site::library::result_paths;
+use crate::site::assets::Assets;
+use crate::site::library::{Library, result_paths};
 
 /// Arguments of `anaume report`.
 #[derive(clap::Args, Clone, Debug)]
@@ -19,6 +21,9 @@ pub struct Args {
     /// The page to write
     #[arg(long)]
     pub out: PathBuf,
+    /// Folder of the built page instead of the one inside this program
+    #[arg(long, value_name = "DIR")]
+    pub page: Option<PathBuf>,
 }
 
 /// `anaume report …`.
@@ -33,9 +38,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut all = figures(&runs, |_| true);
     if !curves.is_empty() {
         let figure = Box::new(loss_chart("学習曲線 (training curves)", &curves));
-        all.push(NamedFigure { name: "loss".into(), figure });
+        all.push(NamedFigure { name: "loss".into(), task: None, figure });
     }
-    give(&html::report(board.as_ref(), &all)?, Some(&args.out))
+    let body = html::report_body(board.as_ref(), &all)?;
+    give(&document(args, &body)?, Some(&args.out))
+}
+
+/// The page with its program where that was built, else the readable version alone.
+fn document(args: &Args, body: &str) -> anyhow::Result<String> {
+    let assets = match (&args.page, Assets::embedded()) {
+        (Some(folder), _) => Assets::read(folder)?,
+        (None, Ok(assets)) => assets,
+        (None, Err(cause)) => {
+            eprintln!("this report cannot be zoomed or searched: {cause}");
+            return Ok(html::report(body));
+        }
+    };
+    let library = Library::open(&args.results, &[])?;
+    interactive::document(body, &assets, &library.index()?, &library.result_files()?)
 }
 
 /// The curves of every run below folders.

@@ -95,7 +95,7 @@ impl Library {
     }
 
     /// Files of results and runs with their encoded addresses.
-    fn result_files(&self) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    pub fn result_files(&self) -> anyhow::Result<Vec<(String, PathBuf)>> {
         let files = self.files()?.into_iter().filter(|(url, _)| url.starts_with("results/"));
         Ok(files.map(|(url, path)| (encoded(&url), path)).collect())
     }

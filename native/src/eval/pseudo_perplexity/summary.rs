@@ -10,6 +10,7 @@ use anaume_core::metrics::{Metric, Undefined, statistics};
 use anaume_core::report::eval::{MetricValue, SampleCount, TaskResult};
 use serde::{Deserialize, Serialize};
 
+use super::super::text_pairs::beginning;
 use super::{Context, Outcome, VERSION};
 
 /// What was found of one text: a line of `samples.jsonl`.
@@ -17,6 +18,9 @@ use super::{Context, Outcome, VERSION};
 pub struct Score {
     /// Name of the text.
     pub doc_id: String,
+    /// How the text begins; empty in files of older versions.
+    #[serde(default)]
+    pub text: String,
     /// Tokens with `[CLS]` and `[SEP]`.
     pub tokens: usize,
     /// Characters.
@@ -34,12 +38,19 @@ pub struct Score {
 }
 
 impl Score {
-    /// Sums up the losses of a text, which must not be empty.
-    pub fn new(doc_id: &str, tokens: usize, characters: usize, positions: Vec<usize>, nll: Vec<f64>) -> Self {
+    /// Sums up the losses of a text, given by name and content, which must not be empty.
+    pub fn new(
+        [doc_id, text]: [&str; 2],
+        tokens: usize,
+        characters: usize,
+        positions: Vec<usize>,
+        nll: Vec<f64>,
+    ) -> Self {
         let mean = nll.iter().sum::<f64>() / nll.len() as f64;
         let per_char = mean * (tokens - 2) as f64 / characters as f64;
         Self {
             doc_id: doc_id.into(),
+            text: beginning(text),
             tokens,
             characters,
             pseudo_perplexity: mean.exp(),
@@ -167,7 +178,7 @@ mod tests {
     use super::*;
 
     fn score(tokens: usize, characters: usize, nll: &[f64]) -> Score {
-        Score::new("a", tokens, characters, (1..=nll.len()).collect(), nll.to_vec())
+        Score::new(["a", "本文"], tokens, characters, (1..=nll.len()).collect(), nll.to_vec())
     }
 
     #[test]
