@@ -6,6 +6,7 @@
 
 pub mod eval;
 pub mod schema;
+pub mod share;
 pub mod site;
 
 use std::collections::BTreeMap;

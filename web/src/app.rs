@@ -8,6 +8,8 @@ use crate::pages::fill_mask::FillMaskPage;
 use crate::pages::models::{ModelSection, ModelsPage};
 use crate::pages::results::{ReportPage, ResultsPage};
 use crate::pages::retrieval::RetrievalPage;
+use crate::pages::similarity::SimilarityPage;
+use crate::share::{self, Sharing};
 use crate::texts::Language;
 
 /// The site.
@@ -34,16 +36,14 @@ pub fn App() -> impl IntoView {
         )
     };
     view! {
-        <main>
-            <header>
-                <h1>"穴埋め " <small>"Anaume"</small></h1>
-                <p>{pick(about_japanese, about_english)}</p>
-                <button id="language" on:click=move |_| language.update(|now| *now = now.other())>
-                    {pick("English", "日本語")}
-                </button>
-            </header>
-            {if is_report { view! { <ReportPage/> }.into_any() } else { site() }}
-        </main>
+        <header>
+            <h1>"穴埋め " <small lang="en">"Anaume"</small></h1>
+            <button id="language" on:click=move |_| language.update(|now| *now = now.other())>
+                {pick("English", "日本語")}
+            </button>
+            <p>{pick(about_japanese, about_english)}</p>
+        </header>
+        {if is_report { view! { <main><ReportPage/></main> }.into_any() } else { site() }}
     }
 }
 
@@ -60,7 +60,7 @@ fn site() -> AnyView {
         {match Models::start() {
             Ok(models) => view! { <Pages models/> }.into_any(),
             Err(failure) => view! {
-                <p class="error" role="alert">{move || language.get().failure(&failure)}</p>
+                <main><p class="error" role="alert">{move || language.get().failure(&failure)}</p></main>
             }.into_any(),
         }}
     }
@@ -72,33 +72,37 @@ fn site() -> AnyView {
 enum Page {
     FillMask,
     Retrieval,
+    Similarity,
     Results,
     Models,
 }
 
 impl Page {
-    const ALL: [Self; 4] = [Self::FillMask, Self::Retrieval, Self::Results, Self::Models];
+    const ALL: [Self; 5] = [Self::FillMask, Self::Retrieval, Self::Similarity, Self::Results, Self::Models];
 
     /// The page's name behind `#` in the address.
     const fn fragment(self) -> &'static str {
         match self {
             Self::FillMask => "fill-mask",
             Self::Retrieval => "retrieval",
+            Self::Similarity => "similarity",
             Self::Results => "results",
             Self::Models => "models",
         }
     }
 
-    /// The page that the address names, or the first.
+    /// The page that the address names, with or without a state behind the name, or the first.
     fn of_address() -> Self {
         let hash = window().location().hash().unwrap_or_default();
-        Self::ALL.into_iter().find(|page| hash.trim_start_matches('#') == page.fragment()).unwrap_or(Self::FillMask)
+        let name = hash.trim_start_matches('#').split('?').next().unwrap_or_default();
+        Self::ALL.into_iter().find(|page| name == page.fragment()).unwrap_or(Self::FillMask)
     }
 
     fn title(self, language: Language) -> &'static str {
         match self {
             Self::FillMask => language.pick("穴埋め", "Fill-mask"),
             Self::Retrieval => language.pick("検索", "Retrieval"),
+            Self::Similarity => language.pick("似ている度", "Similarity"),
             Self::Results => language.pick("結果", "Results"),
             Self::Models => language.pick("モデル", "Models"),
         }
@@ -113,8 +117,14 @@ fn Pages(
 ) -> impl IntoView {
     let language = language();
     let page = RwSignal::new(Page::of_address());
-    let changed = window_event_listener(leptos::ev::hashchange, move |_| page.set(Page::of_address()));
+    let sharing = Sharing::start();
+    provide_context(sharing);
+    let changed = window_event_listener(leptos::ev::hashchange, move |_| {
+        page.set(Page::of_address());
+        sharing.read_address();
+    });
     on_cleanup(move || changed.remove());
+    Effect::new(move || document().set_title(&format!("{} – 穴埋め Anaume", page.get().title(language.get()))));
     // Results are read when they are looked at first.
     let wants_results = Memo::new(move |before| before == Some(&true) || page.get() == Page::Results);
     let link = move |to: Page| {
@@ -122,22 +132,30 @@ fn Pages(
         view! { <a href=format!("#{}", to.fragment()) aria-current=current>{move || to.title(language.get())}</a> }
     };
     view! {
-        <nav class="row" aria-label="pages">{Page::ALL.map(link)}</nav>
-        <div hidden=move || page.get() == Page::Results>
-            <ModelSection models/>
-        </div>
-        <div hidden=move || page.get() != Page::Models>
-            <ModelsPage models/>
-        </div>
-        <div hidden=move || page.get() != Page::FillMask>
-            <FillMaskPage models/>
-        </div>
-        <div hidden=move || page.get() != Page::Retrieval>
-            <RetrievalPage models/>
-        </div>
-        <div hidden=move || page.get() != Page::Results>
-            {move || wants_results.get().then(|| view! { <ResultsPage offered=models.offered/> })}
-        </div>
+        <nav aria-label=pick("ページ", "Pages")>{Page::ALL.map(link)}</nav>
+        <main>
+            {move || sharing.refused.get().map(|cause| view! {
+                <p class="error" id="refused" role="alert">{share::refusal(language.get(), &cause)}</p>
+            })}
+            <div hidden=move || page.get() == Page::Results>
+                <ModelSection models/>
+            </div>
+            <div hidden=move || page.get() != Page::Models>
+                <ModelsPage models/>
+            </div>
+            <div id="page-fill-mask" hidden=move || page.get() != Page::FillMask>
+                <FillMaskPage models/>
+            </div>
+            <div hidden=move || page.get() != Page::Retrieval>
+                <RetrievalPage models/>
+            </div>
+            <div hidden=move || page.get() != Page::Similarity>
+                <SimilarityPage models/>
+            </div>
+            <div hidden=move || page.get() != Page::Results>
+                {move || wants_results.get().then(|| view! { <ResultsPage offered=models.offered/> })}
+            </div>
+        </main>
     }
 }
 

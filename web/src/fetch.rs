@@ -7,8 +7,8 @@ use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    DomException, File, HtmlAnchorElement, HtmlInputElement, ReadableStream, RequestInit, RequestMode, Response, Url,
-    WorkerGlobalScope,
+    Blob, BlobPropertyBag, DomException, File, HtmlAnchorElement, HtmlInputElement, ReadableStream, RequestInit,
+    RequestMode, Response, Url, WorkerGlobalScope,
 };
 
 use crate::protocol::{Failure, Hint, Result};
@@ -108,6 +108,21 @@ pub async fn bytes_of(file: &File) -> Result<Vec<u8>> {
     let failed = |cause| Failure::new(format!("{}: {}", file.name(), reason(&cause)));
     let buffer = JsFuture::from(file.array_buffer()).await.map_err(failed)?;
     Ok(Uint8Array::new(&buffer).to_vec())
+}
+
+/// A text as a file.
+pub fn blob(media_type: &str, text: &str) -> std::result::Result<Blob, JsValue> {
+    let options = BlobPropertyBag::new();
+    options.set_type(media_type);
+    let parts = Array::of1(&Uint8Array::from(text.as_bytes()));
+    Blob::new_with_u8_array_sequence_and_options(&parts, &options)
+}
+
+/// Gives a file to the reader; in a browser without downloads its content is to be seen on the page.
+pub fn save(name: &str, file: std::result::Result<Blob, JsValue>) {
+    if let Ok(url) = file.and_then(|file| Url::create_object_url_with_blob(&file)) {
+        save_as(name, &url);
+    }
 }
 
 /// Gives what stands under the address of a blob to the reader as a file.

@@ -13,6 +13,7 @@ mod pages;
 mod passages;
 mod protocol;
 mod record;
+mod share;
 mod store;
 mod stream;
 mod texts;

@@ -2,6 +2,7 @@
 //!
 //! Fetching → preparing → ready; cancelled or failed at any point.
 
+use anaume_core::report::share::SharedModel;
 use anaume_core::report::site::{SiteIndex, SiteModel};
 use futures_util::StreamExt;
 use js_sys::Array;
@@ -277,6 +278,15 @@ impl Models {
     pub fn ready(self) -> Vec<String> {
         let is_ready = |slot: &&Slot| slot.state.with(|state| matches!(state, State::Ready(_)));
         self.slots.with(|slots| slots.iter().filter(is_ready).map(|slot| slot.name.clone()).collect())
+    }
+
+    /// The models that can be asked, each with the hash of its weights.
+    pub fn ready_models(self) -> Vec<SharedModel> {
+        let model = |slot: &Slot| match slot.state.get() {
+            State::Ready(info) => Some(SharedModel { name: slot.name.clone(), weights_sha256: info.weights_sha256 }),
+            _ => None,
+        };
+        self.slots.with(|slots| slots.iter().filter_map(model).collect())
     }
 
     /// The last reply to a request; `None` where the worker was stopped before it.

@@ -39,6 +39,11 @@ pub fn plain(text: &str) -> Vec<String> {
     parts.into_iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
 }
 
+/// The lines that hold something.
+pub fn lines(text: &str) -> Vec<String> {
+    text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+}
+
 fn json_lines(name: &str, text: &str) -> Result<Vec<String>> {
     let line = |(number, line): (usize, &str)| {
         let failed = |cause: String| Failure::new(format!("{name}: line {number}: {cause}"));

@@ -3,9 +3,10 @@
 //! A message is an array of its number, JSON, and files where there are any. Every request is answered by replies of its
 //! number; one that [`Reply::is_last`] ends it.
 
-use std::ops::Range;
-
+use anaume_core::config::Pooling;
 use anaume_core::infer::{FillMask, Token};
+use anaume_core::metrics::comparison::Comparison;
+use anaume_core::report::share::Hit;
 use serde::{Deserialize, Serialize};
 
 use crate::record::ModelRecord;
@@ -53,6 +54,17 @@ pub enum Request {
         /// Passages of each way of searching.
         top_k: usize,
     },
+    /// Compare the sentences of a list with those of another, or with each other where that is empty.
+    Compare {
+        /// Name of the model.
+        model: String,
+        /// The sentences of the rows.
+        first: Vec<String>,
+        /// The sentences of the columns.
+        second: Vec<String>,
+        /// How the vectors of a sentence's tokens become one.
+        pooling: Pooling,
+    },
     /// Make a file of the index.
     SaveIndex,
     /// Take the index from a file, which goes with the message.
@@ -85,12 +97,14 @@ pub enum Reply {
     Unloaded,
     /// The masks are filled.
     Filled(Filled),
-    /// So many passages have a vector.
-    Indexing(usize),
+    /// So many texts have a vector.
+    Embedding(usize),
     /// The index can be searched.
     Indexed(IndexInfo),
     /// The index was searched.
     Found(Found),
+    /// The sentences are compared.
+    Compared(Compared),
     /// The address of the file, for a download.
     Saved(String),
     /// It did not work.
@@ -100,7 +114,7 @@ pub enum Reply {
 impl Reply {
     /// Whether no more replies follow.
     pub const fn is_last(&self) -> bool {
-        !matches!(self, Self::Listening | Self::Fetching(_) | Self::Preparing | Self::Indexing(_))
+        !matches!(self, Self::Listening | Self::Fetching(_) | Self::Preparing | Self::Embedding(_))
     }
 }
 
@@ -146,6 +160,8 @@ pub struct ModelInfo {
     pub max_length: usize,
     /// `WebGPU` or `CPU`.
     pub device: String,
+    /// SHA-256 in hex of its weights, of the files behind each other where there are several.
+    pub weights_sha256: String,
 }
 
 /// The answer to [`Request::FillMask`].
@@ -175,21 +191,17 @@ pub struct Found {
     pub by_meaning: Vec<Hit>,
     /// The best by BM25.
     pub by_words: Vec<Hit>,
-    /// Time that it took.
-    pub milliseconds: f64,
+    /// Time that it took; what was shared comes without.
+    pub milliseconds: Option<f64>,
 }
 
-/// A passage that was found.
+/// The answer to [`Request::Compare`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Hit {
-    /// Its place among the passages.
-    pub number: usize,
-    /// Cosine or BM25.
-    pub score: f32,
-    /// The passage.
-    pub text: String,
-    /// Byte ranges that it shares with the query.
-    pub shared: Vec<Range<usize>>,
+pub struct Compared {
+    /// Cosines and map.
+    pub comparison: Comparison,
+    /// Time that it took.
+    pub milliseconds: f64,
 }
 
 /// What went wrong.

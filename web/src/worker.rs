@@ -6,24 +6,28 @@ use std::rc::Rc;
 
 use anaume_core::config::Pooling;
 use anaume_core::infer::{Engine, ModelFiles};
+use anaume_core::metrics::comparison::Comparison;
+use anaume_core::report::share::Hit;
 use anaume_core::retrieval::{PassageIndex, shared_ranges};
 use anaume_core::tokenizer::MaskConvention;
 use anaume_core::weights::WeightFile;
 use burn::tensor::Device;
 use js_sys::{Array, Uint8Array};
+use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{AbortController, Blob, DedicatedWorkerGlobalScope, MessageEvent, Url};
 
 use crate::files::Files;
-use crate::protocol::{Failure, Filled, Found, Hint, Hit, IndexInfo, ModelInfo, Reply, Request, Result, Source};
+use crate::protocol::{Compared, Failure, Filled, Found, Hint, IndexInfo, ModelInfo, Reply, Request, Result, Source};
+use crate::record::hex;
 use crate::{download, fetch};
 
-/// Longest passage and query, in tokens.
+/// Longest passage, query and sentence, in tokens.
 const LONGEST_PASSAGE: usize = 512;
-/// Passages between two looks at the progress.
-const PASSAGES_A_STEP: usize = 8;
+/// Texts between two looks at the progress.
+const TEXTS_A_STEP: usize = 8;
 
 thread_local! {
     /// The passages that can be searched.
@@ -82,6 +86,9 @@ async fn answer(request: Request, payload: &JsValue, report: impl Fn(Reply)) -> 
         Request::FillMask { model, text, top_k } => fill_mask(engine(&model)?.as_ref(), text, top_k).await,
         Request::Index { model, passages } => index(model, passages, &report).await,
         Request::Search { query, top_k } => search(&query, top_k).await,
+        Request::Compare { model, first, second, pooling } => {
+            compare(engine(&model)?.as_ref(), &first, &second, pooling, &report).await
+        }
         Request::SaveIndex => save_index(),
         Request::OpenIndex => open_index(payload).await,
     }
@@ -105,15 +112,33 @@ async fn fill_mask(engine: &Engine, text: String, top_k: usize) -> Result<Reply>
     Ok(Reply::Filled(Filled { answer, tokens, milliseconds: js_sys::Date::now() - start }))
 }
 
-/// Embeds passages, the progress told after each step.
-async fn index(model: String, passages: Vec<String>, report: &impl Fn(Reply)) -> Result<Reply> {
-    let engine = engine(&model)?;
+/// One vector for each text, the progress told after each step.
+async fn embed(engine: &Engine, texts: &[String], pooling: Pooling, report: &impl Fn(Reply)) -> Result<Vec<Vec<f32>>> {
     let max_length = engine.max_length().min(LONGEST_PASSAGE);
-    let mut vectors = Vec::with_capacity(passages.len());
-    for some in passages.chunks(PASSAGES_A_STEP) {
-        report(Reply::Indexing(vectors.len()));
-        vectors.extend(engine.embed(some, Pooling::Mean, max_length).await.map_err(Failure::new)?);
+    let mut vectors = Vec::with_capacity(texts.len());
+    for some in texts.chunks(TEXTS_A_STEP) {
+        report(Reply::Embedding(vectors.len()));
+        vectors.extend(engine.embed(some, pooling, max_length).await.map_err(Failure::new)?);
     }
+    Ok(vectors)
+}
+
+async fn compare(
+    engine: &Engine,
+    first: &[String],
+    second: &[String],
+    pooling: Pooling,
+    report: &impl Fn(Reply),
+) -> Result<Reply> {
+    let start = js_sys::Date::now();
+    let vectors = embed(engine, &[first, second].concat(), pooling, report).await?;
+    let (rows, columns) = vectors.split_at(first.len());
+    let comparison = Comparison::new(rows, columns).map_err(Failure::new)?;
+    Ok(Reply::Compared(Compared { comparison, milliseconds: js_sys::Date::now() - start }))
+}
+
+async fn index(model: String, passages: Vec<String>, report: &impl Fn(Reply)) -> Result<Reply> {
+    let vectors = embed(engine(&model)?.as_ref(), &passages, Pooling::Mean, report).await?;
     set_index(PassageIndex::new(model, passages, &vectors).map_err(Failure::new)?)
 }
 
@@ -131,8 +156,7 @@ async fn search(query: &str, top_k: usize) -> Result<Reply> {
     let start = js_sys::Date::now();
     let index = current_index()?;
     let engine = engine(&index.model).map_err(|failure| failure.with(Hint::LoadItsModel))?;
-    let max_length = engine.max_length().min(LONGEST_PASSAGE);
-    let vectors = engine.embed(&[query.to_owned()], Pooling::Mean, max_length).await.map_err(Failure::new)?;
+    let vectors = embed(&engine, &[query.to_owned()], Pooling::Mean, &|_| ()).await?;
     let by_meaning = index.by_meaning(&vectors[0], top_k).map_err(Failure::new)?;
     let by_words = index.by_words(query, top_k);
     let hit = |(number, score): (usize, f32)| {
@@ -140,7 +164,7 @@ async fn search(query: &str, top_k: usize) -> Result<Reply> {
         Hit { number, score, shared: shared_ranges(query, &text), text }
     };
     let [by_meaning, by_words] = [by_meaning, by_words].map(|found| found.into_iter().map(hit).collect());
-    Ok(Reply::Found(Found { by_meaning, by_words, milliseconds: js_sys::Date::now() - start }))
+    Ok(Reply::Found(Found { by_meaning, by_words, milliseconds: Some(js_sys::Date::now() - start) }))
 }
 
 fn save_index() -> Result<Reply> {
@@ -181,9 +205,11 @@ async fn prepare(mut files: Files) -> Result<(Engine, ModelInfo)> {
     let (device, name) = device().await;
     let (config, tokenizer) = (files.require("config.json").await?, files.require("tokenizer.json").await?);
     let tokenizer_config = files.take("tokenizer_config.json").await?;
-    let mut weights = WeightFile::empty(&device);
+    let (mut weights, mut hash) = (WeightFile::empty(&device), Sha256::new());
     for name in files.weights() {
-        weights.add(&files.require(&name).await?).map_err(Failure::new)?;
+        let bytes = files.require(&name).await?;
+        hash.update(&bytes);
+        weights.add(&bytes).map_err(Failure::new)?;
     }
     let files = ModelFiles {
         config_json: &config,
@@ -196,6 +222,7 @@ async fn prepare(mut files: Files) -> Result<(Engine, ModelInfo)> {
         num_parameters: engine.config.num_parameters(),
         max_length: engine.max_length(),
         device: name.into(),
+        weights_sha256: hex(&hash.finalize()),
     };
     Ok((engine, info))
 }

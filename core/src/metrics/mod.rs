@@ -5,7 +5,9 @@
 //! or 0 for want of anything better, the metric is [`Undefined`] here and says why.
 
 pub mod classification;
+pub mod comparison;
 pub mod correlation;
+pub mod projection;
 pub mod ranking;
 pub mod similarity;
 pub mod span;
@@ -93,6 +95,9 @@ pub enum Undefined {
         /// Its row.
         row: usize,
     },
+    /// Rows that should be drawn apart are one and the same.
+    #[error("the vectors are all equal, so they have no principal components")]
+    NoVariance,
     /// A histogram cannot be made of this range or this number of bins.
     #[error("a histogram needs at least one bin and a range that goes from one finite number up to a larger one")]
     Histogram,

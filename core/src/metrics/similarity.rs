@@ -168,7 +168,7 @@ fn squared_distance(first: &[f64], second: &[f64]) -> f64 {
 }
 
 /// A vector scaled to length 1, by its largest element first, so that no square overflows or vanishes.
-fn direction<T: Copy + Into<f64>>(vector: &[T]) -> Result<Vec<f64>, Undefined> {
+pub(super) fn direction<T: Copy + Into<f64>>(vector: &[T]) -> Result<Vec<f64>, Undefined> {
     let vector: Vec<f64> = vector.iter().map(|value| (*value).into()).collect();
     check_finite("elements", &vector)?;
     let largest = vector.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));

@@ -17,6 +17,7 @@ mod labels;
 mod legend;
 mod line;
 mod loss;
+mod plane;
 mod scatter;
 mod view;
 
@@ -30,6 +31,7 @@ pub use forest::{Estimate, ForestChart, ForestPanel};
 pub use histogram::{Histogram, HistogramChart, HistogramPanel};
 pub use line::{LineChart, Mark, Panel, Series};
 pub use loss::{Run, loss_chart, moving_mean};
+pub use plane::{Group, PlaneChart};
 pub use scatter::{Place, ScatterChart, Track};
 pub use view::{Drawing, Reading, Spot, Step, View};
 

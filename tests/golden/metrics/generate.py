@@ -25,6 +25,7 @@ import scipy
 import scipy.spatial
 import scipy.stats
 import sklearn
+import sklearn.decomposition
 import sklearn.metrics
 
 HERE = pathlib.Path(__file__).parent
@@ -207,10 +208,41 @@ def statistics():
         }
 
 
+def projection():
+    """Principal components, of more rows than columns and of fewer, of unequal scales, and of rows on a line."""
+    rng = numpy.random.default_rng(7)
+    for case, (rows, width) in enumerate([(3, 2), (5, 12), (8, 3), (24, 64), (60, 19), (6, 4)]):
+        values = rng.normal(size=(rows, width)) * rng.uniform(0.1, 3, size=width) + rng.normal(size=width)
+        if case == 5:
+            values = numpy.outer(rng.normal(size=rows), rng.normal(size=width)) + 1
+        fitted = sklearn.decomposition.PCA(2, svd_solver="full").fit(values)
+        yield {
+            "values": values.ravel().tolist(), "width": width,
+            "points": fitted.transform(values).tolist(), "shares": fitted.explained_variance_ratio_.tolist(),
+        }
+
+
+def comparison():
+    rng = numpy.random.default_rng(8)
+    for rows, columns, width in [(1, 2, 3), (2, 0, 4), (4, 3, 8), (7, 0, 16), (9, 12, 5)]:
+        first, second = rng.normal(size=(rows, width)) + 1, rng.normal(size=(columns, width)) + 1
+        cosines = 1 - scipy.spatial.distance.cdist(first, second if columns else first, "cosine")
+        different = cosines.ravel() if columns else cosines[numpy.triu_indices(rows, 1)]
+        others = cosines if columns else cosines - 9 * numpy.eye(rows)
+        every = numpy.concatenate([first, second])
+        fitted = sklearn.decomposition.PCA(2 if len(every) > 2 else 1, svd_solver="full").fit_transform(
+            every / numpy.linalg.norm(every, axis=1, keepdims=True))
+        yield {
+            "first": first.tolist(), "second": second.tolist(), "cosines": cosines.tolist(),
+            "mean": float(different.mean()), "spread": float(different.std(ddof=1)) if len(different) > 1 else None,
+            "nearest": others.argmax(axis=1).tolist(), "points": fitted.tolist(),
+        }
+
+
 def main():
     warnings.simplefilter("ignore")  # constant columns are meant
     written = {}
-    for cases in (classification, correlation, span, ranking, similarity, statistics):
+    for cases in (classification, correlation, span, ranking, similarity, statistics, projection, comparison):
         lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases())
         path = HERE / f"{cases.__name__}.json"
         path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")

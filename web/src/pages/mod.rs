@@ -4,3 +4,4 @@ pub mod fill_mask;
 pub mod models;
 pub mod results;
 pub mod retrieval;
+pub mod similarity;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use anaume_core::report::share::{Hit, Shared, SharedHits, SharedModel, SharedRetrieval};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use wasm_bindgen::JsValue;
@@ -11,7 +12,8 @@ use crate::app::{language, pick};
 use crate::fetch;
 use crate::models::Models;
 use crate::passages;
-use crate::protocol::{Failure, Found, Hit, IndexInfo, Reply, Request};
+use crate::protocol::{Failure, Found, IndexInfo, Reply, Request};
+use crate::share::{ShareBar, SharedNote, Sharing};
 use crate::texts::Language;
 
 /// Passages shown of each way of searching.
@@ -31,7 +33,18 @@ enum Index {
 #[derive(Clone)]
 struct Answer {
     query: String,
+    /// Who made the vectors.
+    model: Option<SharedModel>,
     said: Result<Found, Failure>,
+}
+
+/// The page for a link, with the hits if they are those of the query in the box.
+fn shared(passages: String, query: String, answer: Option<Answer>) -> Shared {
+    let found = answer.filter(|answer| answer.query == query).and_then(|answer| {
+        let Found { by_meaning, by_words, .. } = answer.said.ok()?;
+        Some(SharedHits { model: answer.model?, by_meaning, by_words })
+    });
+    Shared::Retrieval(SharedRetrieval { passages: Some(passages), query, found })
 }
 
 /// The page.
@@ -45,29 +58,39 @@ pub fn RetrievalPage(
     let index = RwSignal::new_local(Index::None);
     let found = RwSignal::new_local(None::<Answer>);
     let query = RwSignal::new(String::new());
+    // Who computed hits that were shared.
+    let used = RwSignal::new(None::<SharedModel>);
     let is_growing = move || index.with(|index| matches!(index, Index::Growing(..)));
-    let make = move || {
-        let Some(model) = untrack(|| models.ready()).into_iter().next() else { return };
-        let passages = passages::plain(&text.get_untracked());
-        found.set(None);
-        spawn_local(async move { index.set(make_index(models, model, passages, index).await) });
-    };
     let search = move || {
         let asked = query.get_untracked();
         if asked.trim().is_empty() || !index.with_untracked(|index| matches!(index, Index::Ready(_))) {
             return;
         }
+        let made_by = index
+            .with_untracked(|index| if let Index::Ready(info) = index { info.model.clone() } else { String::new() });
+        let model = untrack(|| models.ready_models()).into_iter().find(|model| model.name == made_by);
         spawn_local(async move {
             let reply = models.ask(&Request::Search { query: asked.clone(), top_k: TOP_K }).await;
             // The answer to what stands in the box now.
             if query.get_untracked() == asked {
-                let answer = |said| Answer { query: asked, said };
+                let answer = |said| Answer { query: asked, model, said };
+                used.set(None);
                 found.set(match reply {
                     Some(Reply::Found(hits)) => Some(answer(Ok(hits))),
                     Some(Reply::Failed(failure)) => Some(answer(Err(failure))),
                     _ => None,
                 });
             }
+        });
+    };
+    let make = move || {
+        let Some(model) = untrack(|| models.ready()).into_iter().next() else { return };
+        let passages = passages::plain(&text.get_untracked());
+        found.set(None);
+        used.set(None);
+        spawn_local(async move {
+            index.set(make_index(models, model, passages, index).await);
+            search();
         });
     };
     let on_key = move |event: KeyboardEvent| {
@@ -80,6 +103,17 @@ pub fn RetrievalPage(
         models.stop();
         index.set(Index::None);
     };
+    let sharing: Sharing = expect_context();
+    Effect::new(move || {
+        let Some(Shared::Retrieval(page)) = sharing.opened.get() else { return };
+        text.set(page.passages.unwrap_or_default());
+        query.set(page.query.clone());
+        used.set(page.found.as_ref().map(|found| found.model.clone()));
+        found.set(page.found.map(|SharedHits { model, by_meaning, by_words }| {
+            let said = Ok(Found { by_meaning, by_words, milliseconds: None });
+            Answer { query: page.query, model: Some(model), said }
+        }));
+    });
     view! {
         <section aria-label=pick("検索", "Retrieval") id="retrieval">
             <label for="passages">{pick(
@@ -98,7 +132,10 @@ pub fn RetrievalPage(
                 </button>
                 <Files text index models/>
             </div>
-            <div aria-live="polite" id="index">{move || index_view(language.get(), index.get())}</div>
+            // What changes many times a second is not read out.
+            <div aria-live=move || if is_growing() { "off" } else { "polite" } id="index">
+                {move || index_view(language.get(), index.get())}
+            </div>
             <label for="query">{pick("検索する文", "Query")}</label>
             <input id="query" type="search" prop:value=query on:keydown=on_key
                 on:input=move |event| query.set(event_target_value(&event))/>
@@ -108,7 +145,13 @@ pub fn RetrievalPage(
                     {pick("検索 (Enter)", "Search (Enter)")}
                 </button>
             </div>
-            <div aria-live="polite" id="found">{move || found.get().map(|found| found_view(language.get(), found))}</div>
+            {move || used.get().map(|used| view! { <SharedNote models used=vec![used] again=make/> })}
+            <p class="unseen" role="status">{move || {
+                let is_found = found.with(|found| found.as_ref().is_some_and(|answer| answer.said.is_ok()));
+                is_found.then(|| language.get().pick("見つかりました。", "Found."))
+            }}</p>
+            <div id="found">{move || found.get().map(|found| found_view(language.get(), found))}</div>
+            <ShareBar state=move || shared(text.get_untracked(), query.get_untracked(), found.get_untracked())/>
         </section>
     }
 }
@@ -125,7 +168,7 @@ async fn make_index(
     }
     index.set(Index::Growing(0, total));
     let progress = move |reply| {
-        if let Reply::Indexing(done) = reply {
+        if let Reply::Embedding(done) = reply {
             index.set(Index::Growing(done, total));
         }
     };
@@ -203,7 +246,7 @@ fn index_view(language: Language, index: Index) -> AnyView {
         }
         Index::Growing(done, total) => view! {
             <p class="soft">{format!("{done} / {total}")}</p>
-            <progress max=total.to_string() value=done.to_string()></progress>
+            <progress max=total.to_string() value=done.to_string() aria-label=language.pick("索引を作っています", "Making the index")/>
         }
         .into_any(),
         Index::Ready(info) => {
@@ -223,14 +266,14 @@ fn found_view(language: Language, answer: Answer) -> AnyView {
     let column = |name: &'static str, kind: &'static str, hits: &[Hit]| {
         let empty = hits.is_empty().then(none);
         let hits = hits.iter().map(hit_view).collect_view();
-        view! { <article class="answer" data-by=kind><h3>{name}</h3>{empty}<ol class="hits">{hits}</ol></article> }
+        view! { <article class="answer" data-by=kind><h2>{name}</h2>{empty}<ol class="hits">{hits}</ol></article> }
     };
     view! {
         <div class="columns" data-query=answer.query>
             {column(language.pick("意味で (コサイン類似度)", "By meaning (cosine)"), "meaning", &found.by_meaning)}
             {column(language.pick("言葉で (BM25)", "By words (BM25)"), "words", &found.by_words)}
         </div>
-        <p class="soft">{format!("{:.0} ms", found.milliseconds)}</p>
+        <p class="soft">{found.milliseconds.map(|milliseconds| format!("{milliseconds:.0} ms"))}</p>
     }
     .into_any()
 }

@@ -3,16 +3,15 @@
 use std::rc::Rc;
 
 use anaume_core::plot::Drawing;
-use js_sys::{Array, Uint8Array};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Blob, BlobPropertyBag, CanvasRenderingContext2d, HtmlCanvasElement, HtmlImageElement, Url};
+use web_sys::{Blob, CanvasRenderingContext2d, HtmlCanvasElement, HtmlImageElement, Url};
 
 use super::chart::Shared;
-use crate::fetch;
+use crate::fetch::{blob, save};
 
 /// Pixels of a PNG for each of the figure.
 const PNG_SCALE: f64 = 2.0;
@@ -46,21 +45,6 @@ pub fn Downloads(
         <button class="small" prop:disabled=is_undrawn on:click=svg>"SVG"</button>
         <button class="small" prop:disabled=is_undrawn on:click=png>"PNG"</button>
         <button class="small" on:click=csv>"CSV"</button>
-    }
-}
-
-/// A text as a file.
-fn blob(media_type: &str, text: &str) -> Result<Blob, JsValue> {
-    let options = BlobPropertyBag::new();
-    options.set_type(media_type);
-    let parts = Array::of1(&Uint8Array::from(text.as_bytes()));
-    Blob::new_with_u8_array_sequence_and_options(&parts, &options)
-}
-
-/// Gives a file to the reader; a browser without downloads shows the data in its table.
-fn save(name: &str, file: Result<Blob, JsValue>) {
-    if let Ok(url) = file.and_then(|file| Url::create_object_url_with_blob(&file)) {
-        fetch::save_as(name, &url);
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use anaume_core::leaderboard::Leaderboard;
-use anaume_core::plot::{NamedFigure, loss_chart, unrefined_figures};
+use anaume_core::plot::{Figure, NamedFigure, loss_chart, unrefined_figures};
 use anaume_core::report::site::SiteIndex;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -218,6 +218,12 @@ fn draw_curves(shelf: Shelf, language: Language, curves: &Figures) {
         let figure = Box::new(loss_chart(title, &runs));
         curves.put(NamedFigure { name: "loss".into(), task: None, figure });
     }
+}
+
+/// A figure of another page.
+pub fn lone_chart(name: &str, figure: Box<dyn Figure>) -> impl IntoView + use<> {
+    let figure: RwSignal<Shared, LocalStorage> = RwSignal::new_local(Rc::new(RefCell::new(figure)));
+    view! { <Chart name=name.to_owned() figure=figure.into() shelf=Shelf::new() task=None/> }
 }
 
 #[component]
