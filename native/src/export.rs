@@ -21,7 +21,7 @@ use crate::site::library::describe;
 
 /// Name of the list of the exported files.
 pub const WEB_MODEL: &str = "web.json";
-/// What the exported model answers for itself; see [`Engine::check`].
+/// What the exported model answers for itself; see [`Engine::answers_as`].
 const CHECKED_TEXT: &str = "日本の首都は[MASK]です。";
 /// Masks that both models fill.
 const NUM_MASKS: usize = 500;

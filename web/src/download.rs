@@ -116,7 +116,7 @@ impl Download<'_> {
         }
         file.sha256 = Some(found.clone());
         match incoming.place {
-            Place::Memory(bytes) => Ok(Content::Memory(bytes)),
+            Place::Memory(bytes) => Ok(Content::Memory(bytes.into())),
             Place::Part(part) => {
                 let stored = part.finish(&found).await;
                 stored

@@ -11,10 +11,12 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
 
 use crate::fetch::reason;
-use crate::protocol::{Failure, Reply, Request};
+use crate::protocol::{Failure, Hint, Reply, Request};
 
 /// The script of the page, which the worker starts with too.
 const SCRIPT: &str = "start.js";
+/// In the address of a page or a worker that is not to use WebGPU.
+pub const ON_CPU: &str = "device=cpu";
 
 /// Who waits for the replies to which request.
 type Waiting = Rc<RefCell<HashMap<u64, UnboundedSender<Reply>>>>;
@@ -39,7 +41,7 @@ impl Engine {
     /// # Errors
     /// A browser that starts none.
     pub fn start() -> Result<Self, Failure> {
-        Ok(Self { inner: Rc::new(RefCell::new(Inner::start()?)), next: Rc::new(Cell::new(1)) })
+        Ok(Self { inner: Rc::new(RefCell::new(Inner::start(false)?)), next: Rc::new(Cell::new(1)) })
     }
 
     /// The replies to a request, in order, up to the last. `files` go with it.
@@ -57,23 +59,26 @@ impl Engine {
         receiver
     }
 
-    /// Ends whatever the worker does and starts another one, which has no models. Replies that are waited for end.
+    /// Ends whatever the worker does and starts another one, which has no models and, `on_cpu`, no WebGPU. Replies that are
+    /// waited for end.
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub fn restart(&self) -> Result<(), Failure> {
+    pub fn restart(&self, on_cpu: bool) -> Result<(), Failure> {
         self.inner.borrow().worker.terminate();
-        let fresh = Inner::start()?;
+        let fresh = Inner::start(on_cpu)?;
         *self.inner.borrow_mut() = fresh;
         Ok(())
     }
 }
 
 impl Inner {
-    fn start() -> Result<Self, Failure> {
+    fn start(on_cpu: bool) -> Result<Self, Failure> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
-        let search = leptos::prelude::window().location().search().unwrap_or_default();
+        let of_page = leptos::prelude::window().location().search().unwrap_or_default();
+        let search =
+            if on_cpu { format!("{of_page}{}{ON_CPU}", if of_page.is_empty() { "?" } else { "&" }) } else { of_page };
         let worker = Worker::new_with_options(&format!("{SCRIPT}{search}"), &options);
         let worker = worker.map_err(|cause| Failure::new(reason(&cause)))?;
         let (waiting, outbox) = (Waiting::default(), Rc::new(RefCell::new(Some(Vec::new()))));
@@ -100,7 +105,8 @@ impl Inner {
         let on_error = Closure::<dyn Fn(ErrorEvent)>::new(move |event: ErrorEvent| {
             let numbers: Vec<u64> = waiting.borrow().keys().copied().collect();
             for number in numbers {
-                deliver(&waiting, number, Reply::Failed(Failure::new(event.message())));
+                let failure = Failure::new(event.message()).with(Hint::StartAgain);
+                deliver(&waiting, number, Reply::Failed(failure));
             }
         });
         self.worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));

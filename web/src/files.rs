@@ -1,5 +1,7 @@
 //! The files of a model where the worker finds them, read one after another so that no two are in memory at once.
 
+use std::rc::Rc;
+
 use js_sys::{Array, Uint8Array};
 use sha2::{Digest, Sha256};
 use wasm_bindgen::JsCast;
@@ -16,16 +18,18 @@ use crate::store::Store;
 const PIECE_BYTES: f64 = (4 << 20) as f64;
 
 /// The files of a model, by name, in order.
+#[derive(Clone)]
 pub struct Files(pub Vec<(String, Content)>);
 
 /// Where the content of a file is.
+#[derive(Clone)]
 pub enum Content {
     /// On the reader's disk, or just stored and checked.
     File(File),
     /// In the browser's storage from an earlier time: checked when it is read.
     Stored(File, ModelFile),
     /// In memory, where the browser stores nothing.
-    Memory(Vec<u8>),
+    Memory(Rc<Vec<u8>>),
 }
 
 impl Files {
@@ -50,7 +54,7 @@ impl Files {
     pub async fn take(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
         let Some(place) = self.0.iter().position(|(found, _)| found == name) else { return Ok(None) };
         match self.0.remove(place).1 {
-            Content::Memory(bytes) => Ok(Some(bytes)),
+            Content::Memory(bytes) => Ok(Some(Rc::unwrap_or_clone(bytes))),
             Content::File(file) => read(&file).await.map(Some),
             Content::Stored(file, known) => {
                 let bytes = read(&file).await?;

@@ -11,6 +11,7 @@ mod models;
 mod offline;
 mod pages;
 mod passages;
+mod prepare;
 mod protocol;
 mod record;
 mod share;

@@ -19,6 +19,9 @@ use crate::store::{self, Held, Room, Store};
 /// The first model of the site loads by itself up to this size.
 const LOADED_AT_ONCE_BYTES: u64 = 16 << 20;
 
+/// After so many losses of its device the next worker computes on the CPU.
+pub const MAX_LOSSES: u32 = 2;
+
 /// Where a model stands.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
@@ -69,7 +72,11 @@ pub struct Models {
     pub held: RwSignal<Option<Vec<Held>>, LocalStorage>,
     /// How much room the storage has, where the browser says so.
     pub room: RwSignal<Option<Room>, LocalStorage>,
+    /// How often a worker lost its device.
+    pub losses: RwSignal<u32>,
     engine: StoredValue<Engine, LocalStorage>,
+    /// Workers before this one.
+    workers: StoredValue<u32>,
 }
 
 impl Models {
@@ -83,7 +90,9 @@ impl Models {
             slots: RwSignal::new_local(Vec::new()),
             held: RwSignal::new_local(Some(Vec::new())),
             room: RwSignal::new_local(None),
+            losses: RwSignal::new(0),
             engine: StoredValue::new_local(Engine::start()?),
+            workers: StoredValue::new(0),
         };
         spawn_local(async move {
             models.look_into_storage().await;
@@ -208,12 +217,16 @@ impl Models {
 
     fn request(self, slot: Slot) {
         let request = Request::Load { model: slot.name, source: slot.source };
+        let worker = self.workers.get_value();
         let mut replies = self.engine.with_value(|engine| engine.ask(&request, &slot.files));
         slot.state.set(State::Fetching(Progress::default()));
         spawn_local(async move {
             let mut latest = Progress::default();
             while let Some(reply) = replies.next().await {
                 let is_last = reply.is_last();
+                if reply.is_loss() && self.start_again(worker) {
+                    return;
+                }
                 slot.state.set(match reply {
                     Reply::Fetching(progress) => {
                         latest = progress.clone();
@@ -263,7 +276,9 @@ impl Models {
 
     /// Stops whatever is computed or loaded, at once: a new worker loads the models again.
     pub fn stop(self) {
-        let restarted = self.engine.with_value(Engine::restart);
+        let on_cpu = self.losses.get_untracked() >= MAX_LOSSES;
+        let restarted = self.engine.with_value(|engine| engine.restart(on_cpu));
+        self.workers.update_value(|number| *number += 1);
         for slot in self.slots.get_untracked() {
             match &restarted {
                 Ok(())
@@ -289,13 +304,47 @@ impl Models {
         self.slots.with(|slots| slots.iter().filter_map(model).collect())
     }
 
+    /// Starts another worker in place of `worker`, which lost its device: once with WebGPU again, then on the CPU. Whether
+    /// there is one now.
+    fn start_again(self, worker: u32) -> bool {
+        if worker != self.workers.get_value() {
+            return true;
+        }
+        let may = self.losses.get_untracked() < MAX_LOSSES;
+        if may {
+            self.losses.update(|losses| *losses += 1);
+            self.stop();
+        }
+        may
+    }
+
+    /// Waits until no model is on its way.
+    async fn settled(self) {
+        for slot in self.slots.get_untracked() {
+            let mut states = slot.state.to_stream();
+            while let Some(State::Fetching(_) | State::Preparing) = states.next().await {}
+        }
+    }
+
     /// The last reply to a request; `None` where the worker was stopped before it.
     pub async fn ask(self, request: &Request) -> Option<Reply> {
         self.ask_with(request, &JsValue::UNDEFINED, |_| ()).await
     }
 
-    /// [`Self::ask`] with a file, and with what is heard before the last reply.
+    /// [`Self::ask`] with a file, and with what is heard before the last reply. Where the device is lost it is asked again,
+    /// of another worker.
     pub async fn ask_with(self, request: &Request, file: &JsValue, progress: impl Fn(Reply)) -> Option<Reply> {
+        loop {
+            let worker = self.workers.get_value();
+            let reply = self.ask_once(request, file, &progress).await?;
+            if !reply.is_loss() || !self.start_again(worker) {
+                return Some(reply);
+            }
+            self.settled().await;
+        }
+    }
+
+    async fn ask_once(self, request: &Request, file: &JsValue, progress: &impl Fn(Reply)) -> Option<Reply> {
         let mut replies = self.engine.with_value(|engine| engine.ask(request, file));
         while let Some(reply) = replies.next().await {
             if reply.is_last() {

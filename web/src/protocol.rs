@@ -112,6 +112,11 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// Whether the worker can compute no more.
+    pub const fn is_loss(&self) -> bool {
+        matches!(self, Self::Failed(Failure { hint: Some(Hint::StartAgain), .. }))
+    }
+
     /// Whether no more replies follow.
     pub const fn is_last(&self) -> bool {
         !matches!(self, Self::Listening | Self::Fetching(_) | Self::Preparing | Self::Embedding(_))
@@ -162,6 +167,19 @@ pub struct ModelInfo {
     pub device: String,
     /// SHA-256 in hex of its weights, of the files behind each other where there are several.
     pub weights_sha256: String,
+    /// Whether it answered a known question rightly.
+    pub checked: Checked,
+}
+
+/// Whether a model answered a known question rightly before any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Checked {
+    /// As it did when it was exported, or as on the CPU.
+    Yes,
+    /// On the CPU, with no recorded answer to compare.
+    No,
+    /// On the CPU; WebGPU had computed something else.
+    WebGpuFailed,
 }
 
 /// The answer to [`Request::FillMask`].
@@ -224,6 +242,12 @@ pub enum Hint {
     PutMask,
     /// Load the model that made the index.
     LoadItsModel,
+    /// Make the index again: it was in the worker that is gone.
+    IndexAgain,
+    /// Export the model again with this version of the program.
+    ExportAgain,
+    /// Start the worker again: its device is lost.
+    StartAgain,
     /// Try again, the connection may have failed.
     TryAgain,
     /// Connect this machine to the network, or take a model that is stored.
@@ -255,6 +279,12 @@ impl Failure {
     /// A failure that nothing is known to help against.
     pub fn new(what: impl std::fmt::Display) -> Self {
         Self { what: what.to_string(), hint: None }
+    }
+
+    /// A failure of the model or of what was asked of it.
+    pub fn of(cause: anaume_core::Error) -> Self {
+        let failure = Self::new(&cause);
+        if matches!(cause, anaume_core::Error::Device { .. }) { failure.with(Hint::StartAgain) } else { failure }
     }
 
     /// The same with a hint.

@@ -1,6 +1,7 @@
 //! The words of the site that are put together, in Japanese and English.
 
-use crate::protocol::{Failure, Hint, IndexInfo, ModelInfo};
+use crate::models::MAX_LOSSES;
+use crate::protocol::{Checked, Failure, Hint, IndexInfo, ModelInfo};
 
 mod models;
 
@@ -40,9 +41,34 @@ impl Language {
     pub fn ready(self, model: &ModelInfo) -> String {
         let millions = model.num_parameters as f64 / 1e6;
         let (length, device) = (model.max_length, &model.device);
+        let checked = match model.checked {
+            Checked::Yes => self.pick("、検算済み", ", answer checked"),
+            Checked::No => "",
+            Checked::WebGpuFailed => self.pick(
+                "。WebGPU の計算が正しくなかったので CPU を使います",
+                ". WebGPU computed something wrong, so the CPU is used",
+            ),
+        };
         match self {
-            Self::Japanese => format!("{device} で答えます。{millions:.1} M パラメータ、{length} トークンまで"),
-            Self::English => format!("answers on {device}: {millions:.1} M parameters, up to {length} tokens"),
+            Self::Japanese => {
+                format!("{device} で答えます。{millions:.1} M パラメータ、{length} トークンまで{checked}")
+            }
+            Self::English => format!("answers on {device}: {millions:.1} M parameters, up to {length} tokens{checked}"),
+        }
+    }
+
+    /// What became of a device that was lost, once or more often.
+    pub fn lost(self, losses: u32) -> &'static str {
+        if losses < MAX_LOSSES {
+            self.pick(
+                "GPU が使えなくなったので、モデルを読み込み直しました。",
+                "The GPU was lost; the models were loaded again.",
+            )
+        } else {
+            self.pick(
+                "GPU がまた使えなくなったので、CPU で計算します。",
+                "The GPU was lost again; the CPU computes from now on.",
+            )
         }
     }
 
@@ -138,6 +164,12 @@ impl Language {
                 "モデルのフォルダーのファイルをまとめて選んでください。",
                 "Choose all files of the model's folder together.",
             ),
+            Hint::IndexAgain => self.pick("索引を作り直してください。", "Make the index again."),
+            Hint::ExportAgain => self.pick(
+                "この版の anaume export web で書き出し直してください。",
+                "Export the model again with this version of anaume export web.",
+            ),
+            Hint::StartAgain => self.pick("ページを読み込み直してください。", "Load the page again."),
             Hint::PutMask => self.pick("[MASK] を文に入れてください。", "Put [MASK] into the text."),
             Hint::LoadItsModel => {
                 self.pick("索引を作ったモデルを読み込んでください。", "Load the model that made the index.")

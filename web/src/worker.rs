@@ -1,28 +1,24 @@
 //! The worker: models and everything that computes, off the thread of the page.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use anaume_core::config::Pooling;
-use anaume_core::infer::{Engine, ModelFiles};
+use anaume_core::infer::Engine;
 use anaume_core::metrics::comparison::Comparison;
 use anaume_core::report::share::Hit;
 use anaume_core::retrieval::{PassageIndex, shared_ranges};
 use anaume_core::tokenizer::MaskConvention;
-use anaume_core::weights::WeightFile;
-use burn::tensor::Device;
 use js_sys::{Array, Uint8Array};
-use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{AbortController, Blob, DedicatedWorkerGlobalScope, MessageEvent, Url};
 
 use crate::files::Files;
-use crate::protocol::{Compared, Failure, Filled, Found, Hint, IndexInfo, ModelInfo, Reply, Request, Result, Source};
-use crate::record::hex;
-use crate::{download, fetch};
+use crate::protocol::{Compared, Failure, Filled, Found, Hint, IndexInfo, Reply, Request, Result, Source};
+use crate::{download, fetch, prepare};
 
 /// Longest passage, query and sentence, in tokens.
 const LONGEST_PASSAGE: usize = 512;
@@ -36,8 +32,6 @@ thread_local! {
     static MODELS: RefCell<HashMap<String, Rc<Engine>>> = RefCell::new(HashMap::new());
     /// What stops the downloads, by name of the model.
     static FETCHING: RefCell<HashMap<String, AbortController>> = RefCell::new(HashMap::new());
-    /// WebGPU can be initialised once in a worker.
-    static DEVICE: OnceCell<(Device, &'static str)> = const { OnceCell::new() };
 }
 
 fn scope() -> DedicatedWorkerGlobalScope {
@@ -101,11 +95,11 @@ fn engine(name: &str) -> Result<Rc<Engine>> {
 
 async fn fill_mask(engine: &Engine, text: String, top_k: usize) -> Result<Reply> {
     let start = js_sys::Date::now();
-    let tokens = engine.tokens(&text, MaskConvention::Clean).map_err(Failure::new)?;
+    let tokens = engine.tokens(&text, MaskConvention::Clean).map_err(Failure::of)?;
     let is_without = !tokens.iter().any(|token| token.is_mask);
     let answers = engine.fill_mask(&[text], top_k, MaskConvention::Clean).await;
     let failed = |cause| {
-        let failure = Failure::new(cause);
+        let failure = Failure::of(cause);
         if is_without { failure.with(Hint::PutMask) } else { failure }
     };
     let answer = answers.map_err(failed)?.pop().ok_or_else(|| Failure::new("no answer"))?;
@@ -118,7 +112,7 @@ async fn embed(engine: &Engine, texts: &[String], pooling: Pooling, report: &imp
     let mut vectors = Vec::with_capacity(texts.len());
     for some in texts.chunks(TEXTS_A_STEP) {
         report(Reply::Embedding(vectors.len()));
-        vectors.extend(engine.embed(some, pooling, max_length).await.map_err(Failure::new)?);
+        vectors.extend(engine.embed(some, pooling, max_length).await.map_err(Failure::of)?);
     }
     Ok(vectors)
 }
@@ -149,7 +143,7 @@ fn set_index(index: PassageIndex) -> Result<Reply> {
 }
 
 fn current_index() -> Result<Rc<PassageIndex>> {
-    INDEX.with_borrow(Clone::clone).ok_or_else(|| Failure::new("there is no index"))
+    INDEX.with_borrow(Clone::clone).ok_or_else(|| Failure::new("there is no index").with(Hint::IndexAgain))
 }
 
 async fn search(query: &str, top_k: usize) -> Result<Reply> {
@@ -180,11 +174,12 @@ async fn open_index(file: &JsValue) -> Result<Reply> {
 }
 
 async fn load(model: String, source: Source, payload: &JsValue, report: &impl Fn(Reply)) -> Result<Reply> {
-    let files = match source {
-        Source::Files => Files::own(payload),
+    let (files, recorded) = match source {
+        Source::Files => (Files::own(payload), None),
         Source::Remote(record) => {
             let controller = AbortController::new().map_err(|cause| Failure::new(fetch::reason(&cause)))?;
             FETCHING.with_borrow_mut(|fetching| fetching.insert(model.clone(), controller.clone()));
+            let recorded = record.check.clone();
             let files = download::model(record, &controller.signal(), report).await;
             FETCHING.with_borrow_mut(|fetching| fetching.remove(&model));
             if controller.signal().aborted() {
@@ -192,48 +187,11 @@ async fn load(model: String, source: Source, payload: &JsValue, report: &impl Fn
             }
             // What a failed download left open ends.
             controller.abort();
-            files?
+            (files?, recorded)
         }
     };
     report(Reply::Preparing);
-    let (engine, info) = prepare(files).await?;
+    let (engine, info) = prepare::engine(files, recorded).await?;
     MODELS.with_borrow_mut(|models| models.insert(model, Rc::new(engine)));
     Ok(Reply::Loaded(info))
-}
-
-async fn prepare(mut files: Files) -> Result<(Engine, ModelInfo)> {
-    let (device, name) = device().await;
-    let (config, tokenizer) = (files.require("config.json").await?, files.require("tokenizer.json").await?);
-    let tokenizer_config = files.take("tokenizer_config.json").await?;
-    let (mut weights, mut hash) = (WeightFile::empty(&device), Sha256::new());
-    for name in files.weights() {
-        let bytes = files.require(&name).await?;
-        hash.update(&bytes);
-        weights.add(&bytes).map_err(Failure::new)?;
-    }
-    let files = ModelFiles {
-        config_json: &config,
-        weights,
-        tokenizer_json: &tokenizer,
-        tokenizer_config_json: tokenizer_config.as_deref(),
-    };
-    let engine = Engine::new(files).map_err(Failure::new)?;
-    let info = ModelInfo {
-        num_parameters: engine.config.num_parameters(),
-        max_length: engine.max_length(),
-        device: name.into(),
-        weights_sha256: hex(&hash.finalize()),
-    };
-    Ok((engine, info))
-}
-
-/// WebGPU where the browser gives it, else the CPU; `?device=cpu` in the worker's address asks for the CPU.
-async fn device() -> (Device, &'static str) {
-    if let Some(known) = DEVICE.with(|device| device.get().cloned()) {
-        return known;
-    }
-    let asked_for_cpu = scope().location().search().contains("device=cpu");
-    let webgpu = if asked_for_cpu { None } else { Device::wgpu_options().init_async().await.ok() };
-    let opened = webgpu.map_or_else(|| (Device::flex(), "CPU"), |device| (device, "WebGPU"));
-    DEVICE.with(|device| device.get_or_init(|| opened).clone())
 }

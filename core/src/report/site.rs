@@ -97,7 +97,7 @@ impl WebModel {
 }
 
 /// A file beside the page.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SiteFile {
     /// Address relative to the page, percent-encoded.
     pub url: String,

@@ -52,6 +52,10 @@ pub fn ModelSection(
     let choose = move |event: leptos::ev::Event| open_own(models, dropped::placed(fetch::chosen(&event)));
     view! {
         <section aria-label=pick("モデル", "Models") id="models">
+            <p class="soft" role="status" id="lost">{move || {
+                let losses = models.losses.get();
+                (losses > 0).then(|| language.get().lost(losses))
+            }}</p>
             <ul class="models">
                 {move || models.slots.get().into_iter().map(|entry| view! { <ModelView models entry/> }).collect_view()}
             </ul>
