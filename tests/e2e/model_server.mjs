@@ -26,7 +26,9 @@ export async function modelServer(files, manners = {}) {
     const file = files[path];
     if (typeof file === "string" && file.startsWith("http")) return response.writeHead(302, { location: file }).end();
     if (manners.status || file === undefined) return response.writeHead(manners.status ?? 404).end();
-    await send(request, response, file, path.endsWith(".safetensors") ? manners : {}, entry);
+    // An answer under way keeps its manners; it breaks off once.
+    const { ...now } = path.endsWith(".safetensors") ? manners : {};
+    await send(request, response, file, now, entry, () => delete manners.cut);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -34,7 +36,7 @@ export async function modelServer(files, manners = {}) {
   return { origin, log, files, manners, stop: () => { server.closeAllConnections(); server.close(); } };
 }
 
-async function send(request, response, file, manners, entry) {
+async function send(request, response, file, manners, entry, wasCut) {
   const content = Buffer.from(file);
   if (manners.corrupt) content[content.length - 5] ^= 1;
   const tag = manners.tag ?? `"${sha256(content).slice(0, 16)}"`;
@@ -54,7 +56,7 @@ async function send(request, response, file, manners, entry) {
   for (let at = start; at < end && !response.destroyed; at += step) {
     const piece = content.subarray(at, Math.min(at + step, end));
     if (!isProbe && manners.cut !== undefined && at + piece.length > manners.cut) {
-      delete manners.cut;
+      wasCut();
       // What was written before arrives first.
       await new Promise((done) => setTimeout(done, 100));
       return response.destroy();

@@ -93,7 +93,7 @@ test("the index is saved, and opened again it finds the same", async () => {
 });
 
 test("an index without its model, and files that are no passages, are refused in words", async () => {
-  await page.click("#models li button");
+  await page.click("#models li .remove");
   await page.setInputFiles("#open-passages", { name: "bad.jsonl", mimeType: "text/plain", buffer: Buffer.from('{"text":"a"}\n{') });
   const alert = await page.waitForSelector("#index [role=alert]:has-text('line 2')");
   assert.match(await alert.textContent(), /bad\.jsonl/);

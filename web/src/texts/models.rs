@@ -176,11 +176,11 @@ impl Language {
 }
 
 fn size(bytes: u64) -> String {
-    const GIB: u64 = 1 << 30;
-    if bytes >= 10 * GIB {
-        format!("{:.1} GiB", bytes as f64 / GIB as f64)
-    } else {
-        format!("{} MiB", mebibytes(bytes))
+    let in_units = |unit: u64| format!("{:.1}", bytes as f64 / unit as f64);
+    match bytes {
+        1..102_400 => format!("{} KiB", in_units(1 << 10)),
+        0..10_737_418_240 => format!("{} MiB", in_units(1 << 20)),
+        _ => format!("{} GiB", in_units(1 << 30)),
     }
 }
 
