@@ -13,7 +13,7 @@ use crate::fetch;
 use crate::look_up::look_up;
 use crate::models::{Models, Slot, State};
 use crate::protocol::{Failure, Hint};
-use crate::record::ModelRecord;
+use crate::record::{ModelFile, ModelRecord};
 use crate::store::Held;
 use crate::texts::Language;
 
@@ -249,15 +249,15 @@ fn found_view(models: Models, language: Language, found: Found, close: impl Fn()
 
 /// The files of a model with their sizes.
 fn files_table(language: Language, record: &ModelRecord) -> impl IntoView + use<> {
-    let row = |name: String, size_bytes: u64, check: &str| {
-        view! { <tr><th scope="row">{name}</th><td>{language.exact_size(size_bytes)}</td><td>{check.to_owned()}</td></tr> }
+    let row = |name: String, size: String, check: &str| {
+        view! { <tr><th scope="row">{name}</th><td>{size}</td><td>{check.to_owned()}</td></tr> }
     };
-    let file = |file: &crate::record::ModelFile| {
+    let file = |file: &ModelFile| {
         let check = if file.sha256.is_some() { "SHA-256" } else { "–" };
-        row(file.name(), file.size_bytes, check)
+        row(file.name(), language.bytes(file.size_bytes), check)
     };
     let rows = record.files.iter().map(file).collect_view();
-    let total = row(language.pick("合計", "total").into(), record.size_bytes(), "");
+    let total = row(language.pick("合計", "total").into(), language.exact_size(record.size_bytes()), "");
     view! {
         <table class="board sizes">
             <thead><tr>

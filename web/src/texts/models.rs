@@ -89,8 +89,12 @@ impl Language {
 
     /// A size, exactly.
     pub fn exact_size(self, bytes: u64) -> String {
-        let unit = self.pick("バイト", "bytes");
-        format!("{} ({} {unit})", size(bytes), grouped(bytes))
+        format!("{} ({})", size(bytes), self.bytes(bytes))
+    }
+
+    /// A number of bytes.
+    pub fn bytes(self, bytes: u64) -> String {
+        format!("{} {}", grouped(bytes), self.pick("バイト", "bytes"))
     }
 
     /// What is stored and what room is left.
