@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { after, before, test } from "node:test";
 import { hubFiles, modelServer, sha256, sharded } from "./model_server.mjs";
 import { devices, dist, model, open, problemsOf, shots } from "./site.mjs";
@@ -195,9 +195,17 @@ test("what cannot be had is refused in words", async () => {
   await page.click("#language");
 });
 
-test("a folder of the reader's machine opens under its name", async () => {
+test("a folder of the reader's machine opens under its name, chosen or dropped", async () => {
+  const name = basename(model);
   await page.setInputFiles("#drop-model input", model);
-  await state(model.split("/").at(-1), "ready");
+  await state(name, "ready");
+  await page.locator("#drop-model").scrollIntoViewIfNeeded();
+  const { x, y } = await page.locator("#drop-model").boundingBox();
+  const hand = await context.newCDPSession(page);
+  for (const type of ["dragEnter", "dragOver", "drop"]) {
+    await hand.send("Input.dispatchDragEvent", { type, x: x + 5, y: y + 5, data: { items: [], files: [resolve(model)], dragOperationsMask: 1 } });
+  }
+  await state(`${name}-2`, "ready");
 });
 
 test("a stored model is deleted, alone or with all", async () => {

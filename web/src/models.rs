@@ -108,7 +108,7 @@ impl Models {
         let Ok(record) = of_site(&first) else { return };
         let is_stored = self.whole_in_storage(&record);
         if self.slots.with_untracked(Vec::is_empty) && (is_stored || record.size_bytes() <= LOADED_AT_ONCE_BYTES) {
-            self.load_record(record);
+            self.open_record(record);
         }
     }
 
@@ -169,18 +169,21 @@ impl Models {
         self.slots.update(|slots| slots.push(slot));
     }
 
-    /// Loads a model from the network or from the storage, or goes on with it.
+    /// Loads a model that the reader asked for, from the network or from the storage, or goes on with it.
     pub fn load_record(self, record: ModelRecord) {
-        let id = record.id();
-        let is_it = |slot: &Slot| matches!(&slot.source, Source::Remote(other) if other.id() == id);
-        let open =
-            self.slots.with_untracked(|slots| slots.iter().find(|slot| is_it(slot)).map(|slot| slot.name.clone()));
         if !self.whole_in_storage(&record) {
             spawn_local(async move {
                 store::persist().await;
                 self.room.set(store::room().await);
             });
         }
+        self.open_record(record);
+    }
+
+    fn open_record(self, record: ModelRecord) {
+        let id = record.id();
+        let is_it = |slot: &&Slot| matches!(&slot.source, Source::Remote(other) if other.id() == id);
+        let open = self.slots.with_untracked(|slots| slots.iter().find(is_it).map(|slot| slot.name.clone()));
         let name = open.unwrap_or_else(|| self.free_name(&record.name));
         self.load(name, Source::Remote(record), JsValue::UNDEFINED);
     }
