@@ -77,13 +77,16 @@ pub fn Examples(
         let (Some(choice), Some(board)) = (chosen.get(), board.get()) else { return false };
         p_value.set(None);
         found.set(None);
-        if let Some(area) = area.get_untracked().filter(|_| was_open != Some(true)) {
-            area.scroll_into_view();
-            // A browser that moves no focus shows it all the same.
-            let _ = area.focus();
-        }
         spawn_local(async move {
             let is_wanted = || chosen.try_get_untracked().flatten().as_ref() == Some(&choice);
+            if was_open != Some(true) {
+                // What is still hidden takes no focus.
+                pause().await;
+                area.get_untracked().inspect(|area| {
+                    area.scroll_into_view();
+                    let _ = area.focus();
+                });
+            }
             let read = read(shelf, &board, &choice).await;
             if is_wanted() {
                 found.set(Some(read));
