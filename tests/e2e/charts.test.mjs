@@ -169,6 +169,7 @@ test("a number of the leaderboard opens its examples, to filter, search and sort
 });
 
 test("two models are compared example by example, with the test that the leaderboard makes", async () => {
+  await page.selectOption("#examples [name=first]", "run_step-00000040");
   await page.selectOption("#examples [name=second]", "other");
   await page.waitForSelector("#sums [data-p]");
   const p = Number(await page.getAttribute("#sums [data-p]", "data-p"));
@@ -186,36 +187,41 @@ test("two models are compared example by example, with the test that the leaderb
   assert.deepEqual(problems, []);
 });
 
-test("a dropped folder is opened, and each file of it that fails says so", async () => {
-  const folder = join(room, "dropped");
-  mkdirSync(folder);
-  writeFileSync(join(folder, "results.json"), "[]");
-  writeFileSync(join(folder, "metrics.jsonl"), "{}\n");
-  cpSync(join(room, "more/other/fill-mask"), join(folder, "fill-mask"), { recursive: true });
-  await page.evaluate(() => scrollTo(0, 0));
-  const { x, y } = await page.locator("#results").boundingBox();
-  const session = await context.newCDPSession(page);
-  for (const type of ["dragEnter", "dragOver", "drop"]) {
-    await session.send("Input.dispatchDragEvent", { type, x: x + 20, y: y + 20, data: { items: [], files: [folder], dragOperationsMask: 1 } });
-  }
+test("dropped files are opened, and each that fails says so", async () => {
+  await page.evaluate((files) => {
+    const dataTransfer = new DataTransfer();
+    files.forEach(([name, text]) => dataTransfer.items.add(new File([text], name)));
+    document.querySelector("#results").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+  }, [["results.json", "[]"], ["metrics.jsonl", "{}\n"]]);
   await page.waitForFunction(() => document.querySelectorAll("#results .failures li").length === 2);
-  assert.match(await page.textContent("#results .failures"), /dropped\/results\.json/);
+  assert.match(await page.textContent("#results .failures"), /results\.json: /);
 });
 
-test("nothing on the page holds it up, from opening to comparing", async () => {
-  const longest = await longestTask(page, async () => {
-    await page.reload();
-    await page.waitForSelector("#results .board");
-    for (const figure of await page.locator("figure").all()) {
+test("nothing holds up the page, from opening results to comparing models", async () => {
+  const empty = await serve();
+  const tab = await context.newPage();
+  await tab.goto(`${empty.origin}#results`);
+  await tab.waitForSelector("#results");
+  cpSync(results, join(room, "more"), { recursive: true, filter: (path) => !path.endsWith(".safetensors") });
+  cpSync(join(run, "metrics.jsonl"), join(room, "more/run/metrics.jsonl"));
+  const longest = await longestTask(tab, async () => {
+    await tab.setInputFiles("#results input[type=file] >> nth=1", join(room, "more"));
+    await tab.waitForSelector("#results .board");
+    await tab.waitForSelector("figure[data-figure=models]");
+    for (const figure of await tab.locator("figure").all()) {
       await figure.scrollIntoViewIfNeeded();
       await figure.locator(".overlay").waitFor({ state: "attached" });
     }
-    await page.click(".board tbody tr:first-child td button");
-    await page.selectOption("#examples [name=column]", "fill-mask/top5_accuracy");
-    await page.selectOption("#examples [name=second]", "other");
-    await page.waitForSelector("#sums [data-p]");
+    await tab.click(".board tbody tr:first-child td button");
+    await tab.selectOption("#examples [name=column]", "fill-mask/top5_accuracy");
+    await tab.selectOption("#examples [name=first]", "other");
+    await tab.selectOption("#examples [name=second]", "run_step-00000040");
+    await tab.waitForSelector("#sums [data-p]");
+    await tab.click("#examples .choice button");
   });
   assert.ok(longest <= 50, `a task of ${longest} ms`);
+  await tab.close();
+  empty.stop();
 });
 
 test("the report of one file opens without a server and can do the same", async () => {

@@ -24,6 +24,12 @@ pub fn entries(event: &DragEvent) -> Vec<FileSystemEntry> {
     (0..items.length()).filter_map(entry).collect()
 }
 
+/// Files that were dropped from where there are no folders, such as another program.
+pub fn loose(event: &DragEvent) -> Vec<Placed> {
+    let files = event.data_transfer().and_then(|data| data.files());
+    placed(files.map(|files| Array::from(&files).iter().map(JsCast::unchecked_into).collect()).unwrap_or_default())
+}
+
 /// All files of what was dropped, those of folders too.
 pub async fn files(entries: Vec<FileSystemEntry>) -> Vec<Placed> {
     let (mut pending, mut found) = (entries, Vec::new());

@@ -55,8 +55,11 @@ pub fn ResultsPage(
     let dropped = move |event: DragEvent| {
         event.prevent_default();
         is_over.set(false);
-        let entries = dropped::entries(&event);
-        spawn_local(async move { shelf.read_local(dropped::files(entries).await).await });
+        let (entries, loose) = (dropped::entries(&event), dropped::loose(&event));
+        spawn_local(async move {
+            let files = if entries.is_empty() { loose } else { dropped::files(entries).await };
+            shelf.read_local(files).await;
+        });
     };
     view! {
         <section aria-label=pick("結果", "Results") id="results" class:over=is_over
