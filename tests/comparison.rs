@@ -3,7 +3,7 @@
 use anaume_core::metrics::Undefined;
 use anaume_core::metrics::comparison::Comparison;
 use anaume_core::metrics::projection::{Projection, principal_components};
-use anaume_core::plot::{Figure, Group, PlaneChart};
+use anaume_core::plot::{Figure, Group, PlaneChart, View};
 use anaume_tests::{assert_within, golden, largest, random};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -132,6 +132,8 @@ fn texts_in_a_plane_are_drawn_to_one_scale_with_their_beginnings() {
     let [origin, right, above] = [discs[3], discs[5], discs[7]];
     assert_within("scale", ((right.0 - origin.0) - (origin.1 - above.1)).abs(), 2.0);
     let labels = texts(&svg);
+    let spots = chart(&[(0.0, 0.0), (1.0, 0.0)]).drawing(&View::default()).unwrap().spots;
+    assert_eq!(spots.iter().map(|spot| &*spot.label).collect::<Vec<_>>(), ["文 0, \"<b>\"", "文 1, \"<b>\""]);
     assert!((0..3).all(|i| labels.contains(&format!("文 {i}, \"<b>\""))), "{labels:?}");
 }
 

@@ -86,6 +86,16 @@ test("a list alone is compared with itself: ones on the diagonal, mean and sprea
   assert.ok(await page.$eval(".matrix tbody tr td", (cell) => !cell.classList.contains("nearest")), "a sentence is not its own neighbour");
 });
 
+test("every sentence of the map is read by the keyboard", async () => {
+  await page.focus("figure[data-figure=sentences] .chart");
+  await page.waitForSelector("figure[data-figure=sentences] .chart [role=img] svg");
+  for (const [i, sentence] of rows.entries()) {
+    await page.keyboard.press(i === 0 ? "Home" : "ArrowRight");
+    assert.ok((await page.textContent("figure[data-figure=sentences] .tip strong")).endsWith(sentence));
+  }
+  await page.keyboard.press("Escape");
+});
+
 test("the table and the map are taken away as data", async () => {
   const saved = async (button) => {
     const download = page.waitForEvent("download");
