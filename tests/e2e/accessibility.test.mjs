@@ -47,6 +47,8 @@ async function fillAll() {
   await show("similarity");
   await page.click("#compare");
   await page.waitForSelector(".matrix");
+  await page.focus("figure[data-figure=sentences] .chart");
+  await page.waitForSelector("figure[data-figure=sentences] .chart [role=img] svg");
   await show("results");
   await page.waitForSelector("#results .board", { timeout: 60_000 });
 }
