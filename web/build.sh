@@ -41,17 +41,29 @@ if ! "$bindgen" --version 2>/dev/null | grep -q " $version\$"; then
   RUSTFLAGS="" cargo install wasm-bindgen-cli --version "$version" --root target/tools --quiet
 fi
 
-"${cargo[@]}" --release --locked --target "$target" --package anaume-web
+build() { "${cargo[@]}" --profile web --locked --target "$target" --package anaume-web "$@"; }
+build --bin page
+build --bin worker --features worker
 dist=web/dist
 rm -rf "$dist"
 mkdir -p "$dist"
 for program in page worker; do
-  "$bindgen" --target web --no-typescript --remove-name-section --out-dir "$dist" "target/$target/release/$program.wasm"
+  "$bindgen" --target web --no-typescript --remove-name-section --out-dir "$dist" "target/$target/web/$program.wasm"
 done
 cp web/index.html web/start.js web/report.js web/style.css public/tokens.css public/icon.svg public/icon-512.png public/manifest.webmanifest "$dist"
 # The service worker keeps the files of one build; by their hash it knows the next one.
 files=$(cd "$dist" && echo *)
 version=$(cat "$dist"/* | cksum | tr ' ' -)
 sed -e "s/@VERSION@/$version/" -e "s/@FILES@/$files/" web/sw.js > "$dist/sw.js"
-kib() { echo "$(($(gzip -9 -c "$dist/$1_bg.wasm" | wc -c) / 1024)) KiB"; }
-echo "$dist: gzipped WebAssembly, page $(kib page), worker $(kib worker); anaume serve --page $dist"
+# What a fill-mask page downloads, each file gzipped, against web/size-budget: "BYTES FILE" a line, and "BYTES total".
+check_budget() {
+  local total=0 size over=0 bytes file
+  while read -r bytes file; do
+    if [ "$file" = total ]; then size=$total; else size=$(gzip -9 -c "$dist/$file" | wc -c); total=$((total + size)); fi
+    printf '%10d of %10d bytes gzipped: %s\n' "$size" "$bytes" "$file"
+    [ "$size" -le "$bytes" ] || over=1
+  done < web/size-budget
+  [ $over = 0 ] || { echo "error: $dist is larger than web/size-budget allows" >&2; return 1; }
+}
+check_budget
+echo "$dist is built: anaume serve --page $dist"

@@ -2,18 +2,23 @@
 //! (`transformers.ModernBertConfig`), its presets, and what follows from it: parameters, floating-point operations, memory.
 //! That of a BERT is [`BertConfig`].
 
+mod architecture;
 mod bert;
 mod head;
+mod stored;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::weights::StoredType;
 
+pub use architecture::Config;
+#[cfg(feature = "model")]
+pub(crate) use architecture::either;
 pub use bert::BertConfig;
 pub use head::HeadKind;
 pub(crate) use head::has_lm_head;
+pub use stored::StoredType;
 
 /// Which tokens a layer's attention sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 
+pub use crate::config::StoredType;
+
 use crate::error::{Error, Result};
 use crate::layers::{Init, ParameterSource, ParameterVisitor, Parameters};
 
@@ -242,29 +244,6 @@ fn dequantized(name: &str, view: &TensorView<'_>, file: &SafeTensors<'_>) -> Res
 
 fn weight_error(tensor: &str, message: impl Into<String>) -> Error {
     Error::Weights { tensor: tensor.into(), message: message.into() }
-}
-
-/// Storage type of saved parameters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StoredType {
-    /// 4 bytes.
-    #[default]
-    F32,
-    /// 2 bytes, 11 bits of precision.
-    F16,
-    /// 2 bytes, 8 bits of precision.
-    BF16,
-}
-
-impl StoredType {
-    /// PyTorch's name, as in `dtype` of `config.json`.
-    pub const fn torch_name(self) -> &'static str {
-        match self {
-            Self::F32 => "float32",
-            Self::F16 => "float16",
-            Self::BF16 => "bfloat16",
-        }
-    }
 }
 
 /// A tensor read back from the device.

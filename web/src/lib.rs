@@ -1,16 +1,21 @@
 //! Anaume in the browser: the page, and the worker in which the same `core` computes that the command line calls.
 
+#![cfg_attr(not(feature = "worker"), allow(dead_code, reason = "the worker calls what the page does not"))]
+
 pub mod app;
+#[cfg(feature = "worker")]
 mod download;
 mod dropped;
 mod engine;
 mod fetch;
+#[cfg(feature = "worker")]
 mod files;
 mod look_up;
 mod models;
 mod offline;
 mod pages;
 mod passages;
+#[cfg(feature = "worker")]
 mod prepare;
 mod protocol;
 mod record;
@@ -18,6 +23,7 @@ mod share;
 mod store;
 mod stream;
 mod texts;
+#[cfg(feature = "worker")]
 pub mod worker;
 
 #[cfg(target_family = "wasm")]

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anaume_core::model::Config;
+use anaume_core::config::Config;
 use anaume_core::report::FORMAT_VERSION;
 use anaume_core::report::site::WebModel;
 use serde::Deserialize;

@@ -3,8 +3,8 @@
 //! A message is an array of its number, JSON, and files where there are any. Every request is answered by replies of its
 //! number; one that [`Reply::is_last`] ends it.
 
+use anaume_core::answer::{FillMask, Token};
 use anaume_core::config::Pooling;
-use anaume_core::infer::{FillMask, Token};
 use anaume_core::metrics::comparison::Comparison;
 use anaume_core::report::share::Hit;
 use serde::{Deserialize, Serialize};

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{HeadKind, check_heads, check_positive, check_sizes, has_lm_head, invalid, to_json};
+use crate::config::StoredType;
 use crate::error::Result;
-use crate::weights::StoredType;
 
 /// `config.json` of a BERT. Fields that only other programs read are kept in `other` and written back. The dropout rates are
 /// among them: nothing here drops.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use anaume_core::infer::{Candidate, Token};
+use anaume_core::answer::{Candidate, Token};
 use anaume_core::report::share::{Shared, SharedAnswer, SharedFillMask, SharedMask, SharedModel};
 use anaume_core::tokenizer::char_offsets;
 use leptos::html::Textarea;
