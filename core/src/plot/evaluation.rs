@@ -1,6 +1,7 @@
 //! The figures that the results of evaluations allow. A model, or all checkpoints of a run, keeps its look in all of them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use super::Figure;
 use super::axis::grouped;
@@ -38,28 +39,40 @@ pub struct NamedFigure {
 ///
 /// Only tasks that are `wanted` get figures of their own. All are complete.
 pub fn figures(runs: &[Run], wanted: impl Fn(&str) -> bool) -> Vec<NamedFigure> {
-    let mut figures = unrefined_figures(runs, wanted);
-    figures.iter_mut().for_each(|named| while named.figure.refine() {});
-    figures
+    let complete = |mut named: NamedFigure| {
+        while named.figure.refine() {}
+        named
+    };
+    unrefined_figures(runs, wanted).map(complete).collect()
 }
 
-/// [`figures`] before [`Figure::refine`], which a page that must not stand still calls itself.
-pub fn unrefined_figures(runs: &[Run], wanted: impl Fn(&str) -> bool) -> Vec<NamedFigure> {
-    let results = Results::new(runs);
-    let mut figures = Vec::new();
-    let mut add = |name: String, task: Option<&String>, figure: Option<Box<dyn Figure>>| {
-        figures.extend(figure.map(|figure| NamedFigure { name, task: task.cloned(), figure }));
+/// [`figures`] one after another, before [`Figure::refine`], for a page that must not stand still.
+pub fn unrefined_figures(runs: &[Run], wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = NamedFigure> {
+    let results = Rc::new(Results::new(runs));
+    let tasks: Vec<String> = results.tasks.keys().filter(|task| wanted(task)).cloned().collect();
+    let of_task = {
+        let results = Rc::clone(&results);
+        move |task: String| task_figures(&task, &results.tasks[&task])
     };
-    for (task, entries) in results.tasks.iter().filter(|(task, _)| wanted(task)) {
-        add(task.clone(), Some(task), boxed(alignment_chart(task, entries)));
-        add(task.clone(), Some(task), boxed(length_chart(task, entries, false)));
-        add(format!("{task}-per-char"), Some(task), boxed(length_chart(task, entries, true)));
-        add(task.clone(), Some(task), boxed(similarity_chart(task, entries)));
-        add(format!("{task}-by-step"), Some(task), boxed(step_chart(task, entries)));
-    }
-    let board = Leaderboard::build(runs).ok();
-    add("models".into(), None, boxed(board.and_then(|board| model_chart(&results, &board))));
-    figures
+    let of_models = move || {
+        let figure = model_chart(&results, &Leaderboard::build(runs).ok()?)?;
+        Some(NamedFigure { name: "models".into(), task: None, figure: Box::new(figure) })
+    };
+    tasks.into_iter().flat_map(of_task).chain(std::iter::once_with(of_models).flatten())
+}
+
+fn task_figures(task: &str, entries: &[Entry<'_>]) -> Vec<NamedFigure> {
+    let named = |name: String, figure: Option<Box<dyn Figure>>| {
+        figure.map(|figure| NamedFigure { name, task: Some(task.into()), figure })
+    };
+    let all = [
+        named(task.into(), boxed(alignment_chart(task, entries))),
+        named(task.into(), boxed(length_chart(task, entries, false))),
+        named(format!("{task}-per-char"), boxed(length_chart(task, entries, true))),
+        named(task.into(), boxed(similarity_chart(task, entries))),
+        named(format!("{task}-by-step"), boxed(step_chart(task, entries))),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn boxed<F: Figure + 'static>(figure: Option<F>) -> Option<Box<dyn Figure>> {

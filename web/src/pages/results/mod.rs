@@ -193,7 +193,11 @@ fn Read(
             let figures = figures.clone();
             spawn_local(async move {
                 stream::pause().await;
-                unrefined_figures(&reports, |_| true).into_iter().for_each(|named| figures.put(named));
+                let mut piece = stream::Piece::start();
+                for named in unrefined_figures(&reports, |_| true) {
+                    figures.put(named);
+                    piece.rest().await;
+                }
             });
         }
     });
