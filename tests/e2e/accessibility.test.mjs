@@ -31,8 +31,12 @@ async function show(name) {
   await page.click(`nav a[href='#${name}']`);
   const map = "#similarity figure .chart";
   if (name === "similarity" && await page.locator(map).count() > 0) {
+    // It is drawn when it comes into view, and made anew when the language changes.
+    await page.waitForFunction((map) => {
+      document.querySelector(map)?.scrollIntoView();
+      return document.querySelector(`${map} [role=img] svg`);
+    }, map);
     await page.focus(map);
-    await page.waitForSelector(`${map} [role=img] svg`);
   }
 }
 

@@ -34,8 +34,9 @@ pub fn loose(event: &DragEvent) -> Vec<Placed> {
 pub async fn files(entries: Vec<FileSystemEntry>) -> Vec<Placed> {
     let (mut pending, mut found) = (entries, Vec::new());
     while let Some(entry) = pending.pop() {
-        if let Some(folder) = entry.dyn_ref::<FileSystemDirectoryEntry>() {
-            let reader = folder.create_reader();
+        // Asked for its kind: not every browser exposes the classes of entries.
+        if entry.is_directory() {
+            let reader = entry.unchecked_ref::<FileSystemDirectoryEntry>().create_reader();
             loop {
                 // Some at a time, none at the end.
                 let some = called_back(|done| reader.read_entries_with_callback(done)).await;
@@ -43,7 +44,8 @@ pub async fn files(entries: Vec<FileSystemEntry>) -> Vec<Placed> {
                 let Some(some) = some else { break };
                 pending.extend(some.iter().map(JsCast::unchecked_into::<FileSystemEntry>));
             }
-        } else if let Some(file) = entry.dyn_ref::<FileSystemFileEntry>() {
+        } else {
+            let file = entry.unchecked_ref::<FileSystemFileEntry>();
             let place = entry.full_path().trim_start_matches('/').to_owned();
             let file = called_back(|done| Ok(file.file_with_callback(done))).await;
             found.extend(file.map(|file| (place, file.unchecked_into())));
