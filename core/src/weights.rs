@@ -208,7 +208,8 @@ pub fn read_safetensors(bytes: &[u8]) -> Result<SafeTensors<'_>> {
 pub fn f32_values(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>> {
     let data = view.data();
     match view.dtype() {
-        Dtype::F32 => Ok(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+        // Every target is little-endian, as the format is.
+        Dtype::F32 => Ok(bytemuck::pod_collect_to_vec(data)),
         Dtype::F16 => Ok(data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
         Dtype::BF16 => Ok(data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
         other => Err(weight_error(name, format!("type {other:?} is not supported; convert it to F32, F16 or BF16"))),

@@ -94,9 +94,12 @@ pub struct PairedTest {
     pub num_examples: usize,
 }
 
+/// A statistic of the examples with these indices.
+type Statistic = Box<dyn FnMut(&[usize]) -> Metric>;
+
 enum Rounds {
     Randomisation(Randomisation),
-    Bootstrap(Resamples<Box<dyn FnMut(&[usize]) -> Metric>>),
+    Bootstrap(Resamples<Statistic>),
 }
 
 impl PairedTest {
@@ -117,7 +120,7 @@ impl PairedTest {
             }
             (Scores::Runs(first), Scores::Runs(second)) => {
                 let difference = move |indices: &[usize]| Ok(first.statistic(indices)? - second.statistic(indices)?);
-                let resamples = Resamples::new(num_examples, SEED, RESAMPLES, Box::new(difference) as Box<_>);
+                let resamples = Resamples::new(num_examples, SEED, RESAMPLES, Box::new(difference) as Statistic);
                 resamples.map(Rounds::Bootstrap)
             }
             _ => return Err("the models' predictions are recorded in different ways".into()),
