@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use anaume_core::report::site::hex;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::cli::{anaume, binary, fail, path, succeed, text, workshop};
@@ -143,8 +145,7 @@ fn the_index_names_what_there_is_and_each_file_can_be_had_in_parts() {
     let url = format!("/{}", weights["url"].as_str().unwrap());
     let whole = server.get(&url, &[]);
     assert_eq!(weights["size_bytes"], whole.body.len());
-    let hash = <sha2::Sha256 as sha2::Digest>::digest(&whole.body);
-    assert_eq!(weights["sha256"], hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    assert_eq!(weights["sha256"], hex(&Sha256::digest(&whole.body)));
     let tag = whole.header("etag");
     let part = server.get(&url, &["Range: bytes=100-199", &format!("If-Range: {tag}")]);
     assert_eq!((part.status, &part.body[..]), (206, &whole.body[100..200]));
@@ -249,4 +250,21 @@ fn the_static_site_has_every_file_and_no_other() {
     let nothing = fail(2, &["serve", "--page", &at("results")]);
     assert!(nothing.contains("web/build.sh"), "{nothing}");
     assert_eq!(anaume(&["serve", &at("nowhere"), "--page", &at("page")]).status.code(), Some(2));
+}
+
+#[test]
+fn a_site_without_a_model_of_its_own_offers_the_one_inside_the_program() {
+    let room = room();
+    let at = |name| path(room.path(), name);
+    succeed(&["site", "--page", &at("page"), "--out", &at("site")]);
+    let index: Value = serde_json::from_slice(&fs::read(at("site/site.json")).unwrap()).unwrap();
+    let model = &index["models"][0];
+    assert_eq!(model["name"], "anaume-ja-mini");
+    let mut size = 0;
+    for file in model["files"].as_array().unwrap() {
+        let written = fs::read(Path::new(&at("site")).join(file["url"].as_str().unwrap())).unwrap();
+        assert_eq!(file["sha256"], hex(&Sha256::digest(&written)));
+        size += written.len();
+    }
+    assert!(size <= 16 << 20, "{size} bytes are too many to load without being asked");
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anaume_core::export::weight_files;
 use anaume_core::infer::{Candidate, Engine};
 use anaume_core::model::MaskedLm;
-use anaume_core::report::site::{Agreement, ExportType, SiteModel, WebModel};
+use anaume_core::report::site::{Agreement, CHECKED_TEXT, ExportType, SiteModel, WEB_MODEL, WebModel};
 use anaume_core::tokenizer::MaskConvention;
 use anaume_core::weights::{StoredType, WeightFile, read_parameters};
 use anyhow::Context;
@@ -19,10 +19,6 @@ use crate::progress::format_bytes;
 use crate::quickstart::CORPUS;
 use crate::site::library::describe;
 
-/// Name of the list of the exported files.
-pub const WEB_MODEL: &str = "web.json";
-/// What the exported model answers for itself; see [`Engine::answers_as`].
-const CHECKED_TEXT: &str = "日本の首都は[MASK]です。";
 /// Masks that both models fill.
 const NUM_MASKS: usize = 500;
 /// Masks filled at once.

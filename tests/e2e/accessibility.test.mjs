@@ -1,31 +1,21 @@
 // Every page for every reader: no serious finding of axe-core in either language and colour scheme, nothing beyond a
 // phone's width, everything by the keyboard. Leaves screenshots of each page to be looked at.
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { devices, model, open, problemsOf, results, run, serve, shots } from "./site.mjs";
+import { model, results, run, shots, visit } from "./site.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const pages = ["fill-mask", "retrieval", "similarity", "results", "models"];
-let site, context, page, problems, room;
+let site, page, problems, end;
 
 before(async () => {
-  mkdirSync(shots, { recursive: true });
-  room = mkdtempSync(join(tmpdir(), "anaume-e2e-"));
-  site = await serve("--model", model, results, run);
-  context = await open(join(room, "profile"), devices[1].flags);
-  page = await context.newPage();
-  problems = problemsOf(page);
+  ({ site, page, problems, end } = await visit(() => ["--model", model, results, run]));
   await page.goto(site.origin);
 });
-after(async () => {
-  await context.close();
-  site.stop();
-  rmSync(room, { recursive: true, force: true });
-});
+after(() => end());
 
 async function show(name) {
   await page.click(`nav a[href='#${name}']`);

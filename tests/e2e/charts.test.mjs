@@ -1,14 +1,13 @@
 // Figures that can be used, examples behind numbers, two models side by side; on the page and in the report of one file.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { after, before, test } from "node:test";
-import { binary, devices, dist, longestTask, model, open, problemsOf, results, root, run, serve, shots } from "./site.mjs";
+import { binary, dist, longestTask, model, problemsOf, results, root, run, serve, shots, visit } from "./site.mjs";
 
-let site, context, page, problems, room;
+let room, site, context, page, problems, end;
 
 /** Results of a second model, which answers everything else: the first one's, with another name and other predictions. */
 function other(root) {
@@ -30,24 +29,17 @@ function other(root) {
 }
 
 before(async () => {
-  mkdirSync(shots, { recursive: true });
-  room = mkdtempSync(join(tmpdir(), "anaume-e2e-"));
-  other(join(room, "more"));
-  // Of documents, whose texts are read at their dots.
-  execFileSync(binary, ["eval", "pseudo-perplexity", "--model", model, "--data", join(root, "public/corpus/food.jsonl"), "--limit", "12",
-    "--positions", "4", "--out", join(room, "more"), "--bootstrap", "100", "--device", "cpu"]);
-  site = await serve(results, join(room, "more"), run);
-  context = await open(join(room, "profile"), devices[1].flags);
-  page = await context.newPage();
-  problems = problemsOf(page);
+  ({ room, site, context, page, problems, end } = await visit((room) => {
+    other(join(room, "more"));
+    // Of documents, whose texts are read at their dots.
+    execFileSync(binary, ["eval", "pseudo-perplexity", "--model", model, "--data", join(root, "public/corpus/food.jsonl"), "--limit", "12",
+      "--positions", "4", "--out", join(room, "more"), "--bootstrap", "100", "--device", "cpu"]);
+    return [results, join(room, "more"), run];
+  }));
   await page.goto(`${site.origin}#results`);
   await page.waitForSelector("#results .board");
 });
-after(async () => {
-  await context.close();
-  site.stop();
-  rmSync(room, { recursive: true, force: true });
-});
+after(() => end());
 
 const chart = (name) => `figure[data-figure="${name}"] .chart`;
 const read = (name) => page.textContent(`figure[data-figure="${name}"] [aria-live]`);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { after, before, test } from "node:test";
 import { hubFiles, modelServer, sha256, sharded } from "./model_server.mjs";
-import { devices, dist, model, open, problemsOf, shots } from "./site.mjs";
+import { devices, dist, drop, model, open, problemsOf, shots } from "./site.mjs";
 
 const names = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
 const plain = Object.fromEntries(names.map((name) => [name, readFileSync(join(model, name))]));
@@ -199,12 +199,7 @@ test("a folder of the reader's machine opens under its name, chosen or dropped",
   const name = basename(model);
   await page.setInputFiles("#drop-model input", model);
   await state(name, "ready");
-  await page.locator("#drop-model").scrollIntoViewIfNeeded();
-  const { x, y } = await page.locator("#drop-model").boundingBox();
-  const hand = await context.newCDPSession(page);
-  for (const type of ["dragEnter", "dragOver", "drop"]) {
-    await hand.send("Input.dispatchDragEvent", { type, x: x + 5, y: y + 5, data: { items: [], files: [resolve(model)], dragOperationsMask: 1 } });
-  }
+  await drop(page, resolve(model), "#drop-model");
   await state(`${name}-2`, "ready");
 });
 

@@ -1,28 +1,20 @@
 // The results page: what `anaume serve` lists, figures to take away, a run that goes on, files of the reader's own.
 import assert from "node:assert/strict";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
-import { devices, open, problemsOf, results, run, serve, shots } from "./site.mjs";
+import { drop, results, run, shots, visit } from "./site.mjs";
 
-let site, context, page, problems, room;
+let room, site, page, problems, end;
 
 before(async () => {
-  mkdirSync(shots, { recursive: true });
-  room = mkdtempSync(join(tmpdir(), "anaume-e2e-"));
-  cpSync(run, join(room, "run"), { recursive: true, filter: (path) => !path.endsWith(".safetensors") });
-  site = await serve(results, join(room, "run"));
-  context = await open(join(room, "profile"), devices[1].flags);
-  page = await context.newPage();
-  problems = problemsOf(page);
+  ({ room, site, page, problems, end } = await visit((room) => {
+    cpSync(run, join(room, "run"), { recursive: true, filter: (path) => !path.endsWith(".safetensors") });
+    return [results, join(room, "run")];
+  }));
   await page.goto(site.origin);
 });
-after(async () => {
-  await context.close();
-  site.stop();
-  rmSync(room, { recursive: true, force: true });
-});
+after(() => end());
 
 test("the leaderboard and the figures of the server's results are shown", async () => {
   await page.click("nav a[href='#results']");
@@ -62,6 +54,22 @@ test("a file that is no result is refused in words, and the rest stays", async (
   await page.setInputFiles("#results input[type=file] >> nth=0", { name: "results.json", mimeType: "application/json", buffer: Buffer.from("[]") });
   await page.waitForSelector("#results [role=alert]");
   assert.ok(await page.locator("#results .board").count() === 1);
+});
+
+test("a folder that is dropped is read with everything in it", async () => {
+  const models = () => page.$$eval(".board tbody th", (all) => all.map((one) => one.textContent));
+  const before = await models();
+  const file = readdirSync(results, { recursive: true }).find((name) => name.endsWith("results.json"));
+  const report = JSON.parse(readFileSync(join(results, file), "utf8"));
+  report.model = { ...report.model, name: "dropped", weights_blake3: "0123456789abcdef" };
+  mkdirSync(join(room, "mine/inner"), { recursive: true });
+  writeFileSync(join(room, "mine/inner/results.json"), JSON.stringify(report));
+  cpSync(join(results, dirname(file), "samples.jsonl"), join(room, "mine/inner/samples.jsonl"));
+  await drop(page, join(room, "mine"), "#results > div.row");
+  await page.waitForFunction((count) => document.querySelectorAll(".board tbody th").length > count, before.length);
+  assert.ok((await models()).some((name) => name.includes("dropped")), `${await models()}`);
+  await page.click(".board tbody tr:has(th:has-text('dropped')) td button");
+  await page.waitForSelector(".examples tbody tr");
 });
 
 test("what was typed on a page stays, the address names the page, and nothing stands out of a phone", async () => {

@@ -2,34 +2,26 @@
 // searching as the command line computes them, the index as a file.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { binary, devices, longestTask, model, open, problemsOf, serve, shots } from "./site.mjs";
+import { binary, longestTask, model, shots, visit } from "./site.mjs";
 
 const query = "春の公園に咲く花";
-let site, context, page, problems, room, passages;
+let room, site, page, problems, end, passages;
 
 before(async () => {
-  mkdirSync(shots, { recursive: true });
-  room = mkdtempSync(join(tmpdir(), "anaume-e2e-"));
   const corpus = readFileSync(new URL("../../public/corpus/nature.jsonl", import.meta.url), "utf8").trim().split("\n");
   const sentences = corpus.flatMap((line) => JSON.parse(line).text.split("。")).map((one) => one.replaceAll(/\s+/g, "").trim());
   passages = [...new Set(sentences.filter((one) => one.length > 8))].slice(0, 200);
   assert.equal(passages.length, 200);
-  writeFileSync(join(room, "passages.jsonl"), passages.map((text) => JSON.stringify({ text })).join("\n"));
-  site = await serve("--model", model);
-  context = await open(join(room, "profile"), devices[1].flags);
-  page = await context.newPage();
-  problems = problemsOf(page);
+  ({ room, site, page, problems, end } = await visit((room) => {
+    writeFileSync(join(room, "passages.jsonl"), passages.map((text) => JSON.stringify({ text })).join("\n"));
+    return ["--model", model];
+  }));
   await page.goto(`${site.origin}#retrieval`);
 });
-after(async () => {
-  await context.close();
-  site.stop();
-  rmSync(room, { recursive: true, force: true });
-});
+after(() => end());
 
 const hits = (by) => page.$$eval(`#found [data-by=${by}] li`, (all) => all.map((hit) =>
   ({ number: Number(hit.dataset.number), score: Number(hit.dataset.score), marked: [...hit.querySelectorAll("mark")].map((mark) => mark.textContent) })));

@@ -1,31 +1,21 @@
 // The similarity page: the table is that of the command line's vectors, the map has every sentence, and both can be taken away.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { binary, devices, longestTask, model, open, problemsOf, serve, shots } from "./site.mjs";
+import { binary, longestTask, model, shots, visit } from "./site.mjs";
 
 const rows = ["春の公園に花が咲く。", "朝ご飯にパンを食べる。", "公園で桜が咲いている。"];
 const columns = ["今朝はパンを食べた。", "駅まで歩いて十分かかる。"];
-let site, context, page, problems, room;
+let room, site, page, problems, end;
 
 before(async () => {
-  mkdirSync(shots, { recursive: true });
-  room = mkdtempSync(join(tmpdir(), "anaume-e2e-"));
-  site = await serve("--model", model);
-  context = await open(join(room, "profile"), devices[1].flags);
-  page = await context.newPage();
-  problems = problemsOf(page);
+  ({ room, site, page, problems, end } = await visit(() => ["--model", model]));
   await page.goto(`${site.origin}#similarity`);
   await page.waitForSelector("#models li[data-state=ready]", { timeout: 120_000 });
 });
-after(async () => {
-  await context.close();
-  site.stop();
-  rmSync(room, { recursive: true, force: true });
-});
+after(() => end());
 
 const table = () => page.$$eval(".matrix tbody tr", (all) => all.map((row) => [...row.querySelectorAll("td")].map((cell) => Number(cell.dataset.cosine))));
 

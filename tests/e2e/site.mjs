@@ -1,6 +1,8 @@
 // What the tests in the browser share: the server, the browsers, the folders.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -31,6 +33,34 @@ export async function serve(...more) {
 export function open(profile, flags, more = {}) {
   return chromium.launchPersistentContext(profile, { executablePath: CHROMIUM, args: [...common, ...flags], locale: "ja-JP",
     viewport: { width: 900, height: 900 }, serviceWorkers: "block", ...more });
+}
+
+/**
+ * A server of what `shown` names, which may put files into a room of their own first, and an empty page that computes on
+ * the CPU; `end` takes all of it away.
+ */
+export async function visit(shown) {
+  mkdirSync(shots, { recursive: true });
+  const room = mkdtempSync(join(tmpdir(), "anaume-e2e-"));
+  const site = await serve(...shown(room));
+  const context = await open(join(room, "profile"), devices[1].flags);
+  const page = await context.newPage();
+  const end = async () => {
+    await context.close();
+    site.stop();
+    rmSync(room, { recursive: true, force: true });
+  };
+  return { room, site, context, page, problems: problemsOf(page), end };
+}
+
+/** Drops a file or folder of the disk onto a place of the page, as a hand does. */
+export async function drop(page, path, selector) {
+  await page.locator(selector).scrollIntoViewIfNeeded();
+  const { x, y } = await page.locator(selector).boundingBox();
+  const hand = await page.context().newCDPSession(page);
+  for (const type of ["dragEnter", "dragOver", "drop"]) {
+    await hand.send("Input.dispatchDragEvent", { type, x: x + 5, y: y + 5, data: { items: [], files: [path], dragOperationsMask: 1 } });
+  }
 }
 
 /** What goes wrong on a page from now on: errors nobody caught, and those that the browser prints. */

@@ -125,8 +125,14 @@ fn Pages(
     });
     on_cleanup(move || changed.remove());
     Effect::new(move || document().set_title(&format!("{} – 穴埋め Anaume", page.get().title(language.get()))));
-    // Results are read when they are looked at first.
-    let wants_results = Memo::new(move |before| before == Some(&true) || page.get() == Page::Results);
+    // Whoever looks at results alone loads no model.
+    Effect::new(move |has_begun: Option<bool>| {
+        let begins = page.get() != Page::Results && models.offered.with(|site| !site.models.is_empty());
+        if begins && has_begun != Some(true) {
+            models.load_first();
+        }
+        begins || has_begun == Some(true)
+    });
     let link = move |to: Page| {
         let current = move || (page.get() == to).then_some("page");
         view! { <a href=format!("#{}", to.fragment()) aria-current=current>{move || to.title(language.get())}</a> }
@@ -140,22 +146,25 @@ fn Pages(
             <div hidden=move || page.get() == Page::Results>
                 <ModelSection models/>
             </div>
-            <div hidden=move || page.get() != Page::Models>
-                <ModelsPage models/>
-            </div>
-            <div id="page-fill-mask" hidden=move || page.get() != Page::FillMask>
-                <FillMaskPage models/>
-            </div>
-            <div hidden=move || page.get() != Page::Retrieval>
-                <RetrievalPage models/>
-            </div>
-            <div hidden=move || page.get() != Page::Similarity>
-                <SimilarityPage models/>
-            </div>
-            <div hidden=move || page.get() != Page::Results>
-                {move || wants_results.get().then(|| view! { <ResultsPage offered=models.offered/> })}
-            </div>
+            {Page::ALL.map(|one| kept(page, one, models))}
         </main>
+    }
+}
+
+/// A page that is made when it is looked at first, and kept from then on.
+fn kept(page: RwSignal<Page>, this: Page, models: Models) -> impl IntoView {
+    let is_wanted = Memo::new(move |before| before == Some(&true) || page.get() == this);
+    let content = move || match this {
+        Page::FillMask => view! { <FillMaskPage models/> }.into_any(),
+        Page::Retrieval => view! { <RetrievalPage models/> }.into_any(),
+        Page::Similarity => view! { <SimilarityPage models/> }.into_any(),
+        Page::Results => view! { <ResultsPage offered=models.offered/> }.into_any(),
+        Page::Models => view! { <ModelsPage models/> }.into_any(),
+    };
+    view! {
+        <div id=format!("page-{}", this.fragment()) hidden=move || page.get() != this>
+            {move || is_wanted.get().then(content)}
+        </div>
     }
 }
 

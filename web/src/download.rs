@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use anaume_core::report::site::hex;
 use js_sys::{Reflect, Uint8Array};
 use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
@@ -15,7 +16,7 @@ use web_sys::{
 use crate::fetch;
 use crate::files::{Content, Files, damaged, each_piece};
 use crate::protocol::{Failure, Hint, Progress, Reply, Result, Step};
-use crate::record::{ModelFile, ModelRecord, hex};
+use crate::record::{ModelFile, ModelRecord};
 use crate::store::{self, Part, Store};
 
 /// How often a broken connection is tried again without anything new having come.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use anaume_core::report::site::hex;
 use js_sys::{Array, Uint8Array};
 use sha2::{Digest, Sha256};
 use wasm_bindgen::JsCast;
@@ -11,7 +12,7 @@ use web_sys::File;
 
 use crate::fetch::reason;
 use crate::protocol::{Failure, Hint, Result};
-use crate::record::{ModelFile, hex};
+use crate::record::ModelFile;
 use crate::store::Store;
 
 /// Bytes that are read at a time.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anaume_core::config::Config;
 use anaume_core::report::FORMAT_VERSION;
-use anaume_core::report::site::WebModel;
+use anaume_core::report::site::{WEB_MODEL, WebModel};
 use serde::Deserialize;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
@@ -18,8 +18,6 @@ use crate::record::{ModelFile, ModelRecord};
 
 /// Where `owner/name` is.
 const HUB: &str = "https://huggingface.co";
-/// The list of files of an exported model.
-const LIST: &str = "web.json";
 /// Files of a model beside its weights; the last may be missing.
 const FILES: [&str; 3] = ["config.json", "tokenizer.json", "tokenizer_config.json"];
 /// The file of weights, and the list of files where there are several.
@@ -120,8 +118,8 @@ async fn from_hub(hub: &str, repository: &str, revision: &str) -> Result<ModelRe
     let base = format!("{hub}/{repository}/resolve/{}/", found.sha);
     let listed: BTreeMap<&str, &Sibling> = found.siblings.iter().map(|file| (file.rfilename.as_str(), file)).collect();
     let address = if revision == "main" { repository.to_owned() } else { format!("{repository}@{revision}") };
-    if listed.contains_key(LIST) {
-        return from_list(&base, &fetch::text(&format!("{base}{LIST}")).await?, address);
+    if listed.contains_key(WEB_MODEL) {
+        return from_list(&base, &fetch::text(&format!("{base}{WEB_MODEL}")).await?, address);
     }
     let known = |name: String| {
         let file = listed.get(name.as_str()).map(|file| ModelFile {
@@ -136,7 +134,7 @@ async fn from_hub(hub: &str, repository: &str, revision: &str) -> Result<ModelRe
 }
 
 async fn from_folder(base: &str) -> Result<ModelRecord> {
-    match fetch::text(&format!("{base}{LIST}")).await {
+    match fetch::text(&format!("{base}{WEB_MODEL}")).await {
         Ok(text) => return from_list(base, &text, base.to_owned()),
         // There is no list; some servers forbid what is not there.
         Err(failure) if matches!(failure.hint, Some(Hint::CheckAddress | Hint::TakePublic)) => {}

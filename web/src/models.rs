@@ -97,13 +97,12 @@ impl Models {
         spawn_local(async move {
             models.look_into_storage().await;
             models.offered.set(fetch::site_index().await);
-            models.load_first();
         });
         Ok(models)
     }
 
     /// Loads the first model of the site if that needs no long download.
-    fn load_first(self) {
+    pub fn load_first(self) {
         let Some(first) = self.offered.with_untracked(|index| index.models.first().cloned()) else { return };
         let Ok(record) = of_site(&first) else { return };
         let is_stored = self.whole_in_storage(&record);

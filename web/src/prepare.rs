@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use anaume_core::infer::{Engine, ModelFiles};
-use anaume_core::report::site::{SelfCheck, WebModel};
+use anaume_core::report::site::{CHECKED_TEXT, SelfCheck, WEB_MODEL, WebModel, hex};
 use anaume_core::weights::WeightFile;
 use burn::tensor::Device;
 use sha2::{Digest, Sha256};
@@ -14,12 +14,6 @@ use web_sys::DedicatedWorkerGlobalScope;
 use crate::engine::ON_CPU;
 use crate::files::Files;
 use crate::protocol::{Checked, Failure, Hint, ModelInfo, Result};
-use crate::record::hex;
-
-/// What a model without a recorded answer is asked.
-const QUESTION: &str = "日本の首都は[MASK]です。";
-/// Name of the list of an exported model.
-const WEB_MODEL: &str = "web.json";
 
 /// Shown names of the devices.
 const WEBGPU: &str = "WebGPU";
@@ -71,7 +65,7 @@ async fn answer_of_cpu(files: Files) -> Result<SelfCheck> {
     let loaded = load(files, &Device::flex()).await?;
     match loaded.recorded {
         Some(recorded) => Ok(recorded),
-        None => loaded.engine.record(QUESTION).await.map_err(Failure::of),
+        None => loaded.engine.record(CHECKED_TEXT).await.map_err(Failure::of),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is known of a model that comes over the network: its files with their sizes, before and after they are here.
 
 use anaume_core::report::FORMAT_VERSION;
-use anaume_core::report::site::{Agreement, ExportType, SelfCheck, SiteFile, SiteModel};
+use anaume_core::report::site::{Agreement, ExportType, SelfCheck, SiteFile, SiteModel, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use web_sys::Url;
@@ -97,9 +97,4 @@ impl ModelFile {
             _ => format!("unknown-{}", hex(&Sha256::digest(format!("{}\n{:?}", self.url, self.version)))),
         }
     }
-}
-
-/// Bytes in hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

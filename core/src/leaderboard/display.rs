@@ -159,6 +159,50 @@ impl Cell {
     }
 }
 
+/// A sign of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// ± and brackets.
+    Spread,
+    /// Bold.
+    Best,
+    /// †.
+    NotWorse,
+    /// [`NONE`].
+    Missing,
+}
+
+impl Sign {
+    /// What it means.
+    pub const fn english(self) -> &'static str {
+        match self {
+            Self::Spread => {
+                "± is the standard deviation over seeds (their number); [ ] is the 95 % bootstrap interval over examples of one seed."
+            }
+            Self::Best => "Bold is the best of a column.",
+            Self::NotWorse => {
+                "† is not significantly different from the best at 5 % (paired randomisation for means over examples, \
+                 paired bootstrap for correlations; Holm's correction over the models of a column)."
+            }
+            Self::Missing => "– is missing or undefined, and enters no average.",
+        }
+    }
+
+    /// What it means, in Japanese.
+    pub const fn japanese(self) -> &'static str {
+        match self {
+            Self::Spread => {
+                "± はシードによる標準偏差（括弧内はその数）、[ ] は一つのシードでの事例に関する 95 % ブートストラップ区間。"
+            }
+            Self::Best => "太字は列の最良の値。",
+            Self::NotWorse => {
+                "† は最良の値と 5 % で有意な差がないもの（事例の平均は対応のある並べ替え検定、相関は対応のあるブートストラップ。列の中のモデルについて Holm の補正）。"
+            }
+            Self::Missing => "– は値がないか定義されないもので、平均に入らない。",
+        }
+    }
+}
+
 impl Leaderboard {
     /// Whether the table has a column of averages.
     pub fn has_average(&self) -> bool {
@@ -170,25 +214,21 @@ impl Leaderboard {
         average.map_or_else(|| NONE.into(), |value| format!("{:.1}", 100.0 * value))
     }
 
-    /// What the signs in the table mean, as sentences.
-    pub fn legend(&self) -> Vec<String> {
-        let mut legend =
-            vec!["± is the standard deviation over seeds (their number); [ ] is the 95 % bootstrap interval over examples of one seed.".to_owned()];
+    /// The signs of the table that need a word.
+    pub fn signs(&self) -> Vec<Sign> {
         let cells = || self.rows.iter().flat_map(|row| &row.cells);
-        if cells().any(|cell| cell.is_best) {
-            legend.push("Bold is the best of a column.".into());
-        }
-        if cells().any(|cell| cell.p_holm.is_some()) {
-            legend.push(
-                "† is not significantly different from the best at 5 % (paired randomisation for means over examples, \
-                 paired bootstrap for correlations; Holm's correction over the models of a column)."
-                    .into(),
-            );
-        }
-        if cells().any(|cell| cell.value.is_none()) {
-            legend.push(format!("{NONE} is missing or undefined, and enters no average."));
-        }
-        legend
+        let shown = [
+            (Sign::Spread, true),
+            (Sign::Best, cells().any(|cell| cell.is_best)),
+            (Sign::NotWorse, cells().any(|cell| cell.p_holm.is_some())),
+            (Sign::Missing, cells().any(|cell| cell.value.is_none())),
+        ];
+        shown.into_iter().filter(|(_, is_shown)| *is_shown).map(|(sign, _)| sign).collect()
+    }
+
+    /// What the signs mean, as sentences in English.
+    pub fn legend(&self) -> Vec<&'static str> {
+        self.signs().into_iter().map(Sign::english).collect()
     }
 
     /// Neighbouring columns of one task: its shown name, their notes and their range.

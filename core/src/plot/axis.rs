@@ -9,6 +9,8 @@ use super::{LARGEST, NO_DATA, is_drawable};
 
 /// No smaller share of an axis is chosen.
 const LEAST_PART: f64 = 1e-6;
+/// Space above a plot for the name of its y axis.
+pub(super) const Y_NAME_HEIGHT: f64 = 24.0;
 /// What stands out of a plot by rounding is inside.
 const ROUNDING: f64 = 0.01;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::axis::{Axis, Frame, extent, padded};
+use super::axis::{Axis, Frame, Y_NAME_HEIGHT, extent, padded};
 use super::canvas::{AXIS, Canvas, Drawn, HPos, LEFT, MUTED, SMALL_TEXT, TOP, colour};
 use super::legend::{self, Sample};
 use super::view::{Reading, Spot, View, short};
@@ -12,9 +12,6 @@ use super::{Csv, Figure, LARGEST, csv_interval, is_drawable};
 use crate::metrics::statistics::{Bootstrap, pick, quantile};
 
 const LEVEL: f64 = 0.95;
-
-/// Space above the plot for the name of the y axis.
-const Y_NAME: f64 = 24.0;
 
 /// A figure of dots and bins.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +96,7 @@ impl Figure for DotChart {
     fn draw(&self, canvas: &Canvas<'_>, view: &View) -> Drawn {
         canvas.x_name(&self.x_label)?;
         let entries = self.groups.iter().map(|group| (Sample::Marker(group.look), group.name.as_str()));
-        let top = legend::draw(canvas, entries, TOP)? + Y_NAME;
+        let top = legend::draw(canvas, entries, TOP)? + Y_NAME_HEIGHT;
         let (x, y) = (self.x_axis(view.x_of(0)), self.y_axis(view.y_of(0)));
         let frame = Frame { x, y, chooses_y: true, columns: LEFT..canvas.right(), rows: top..canvas.bottom() };
         frame.draw(canvas, &self.y_label, true)?;

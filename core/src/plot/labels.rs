@@ -1,13 +1,17 @@
-//! Places for labels beside their points, so that none covers another or a point: greedily, label by label, the cheapest
-//! of 8 directions × 6 distances.
+//! Labels beside their points, so that none covers another or a point: greedily, label by label, the cheapest of
+//! 8 directions × 6 distances.
 
-use super::canvas::Pixel;
+use super::axis::Frame;
+use super::canvas::{Canvas, Drawn, HPos, INK, MUTED, Pixel, SMALL_TEXT, text_width};
 
 /// Distances of a label from its point; beyond the first a line leads to it.
 const DISTANCES: [f64; 6] = [9.0, 20.0, 34.0, 54.0, 80.0, 112.0];
 /// Directions in the order they are preferred: right, left, above, below, then the corners.
 const DIRECTIONS: [(f64, f64); 8] =
     [(1.0, 0.0), (-1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (0.9, -0.9), (0.9, 0.9), (-0.9, -0.9), (-0.9, 0.9)];
+
+/// Height of a label in pixels.
+const HEIGHT: f64 = 14.0;
 
 /// A rectangle on the canvas.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +30,26 @@ pub(super) struct Label {
     pub size: (f64, f64),
     /// Whether it is to be left out rather than cover something or stand far off.
     pub optional: bool,
+}
+
+/// Draws texts at their points, those that may be left out where there is room; `taken` is not to be covered.
+pub(super) fn draw(canvas: &Canvas<'_>, frame: &Frame, texts: &[(Pixel, String, bool)], taken: Vec<Rect>) -> Drawn {
+    let label = |(at, text, optional): &(Pixel, String, bool)| Label {
+        at: *at,
+        size: (text_width(text, SMALL_TEXT), HEIGHT),
+        optional: *optional,
+    };
+    let labels: Vec<_> = texts.iter().map(label).collect();
+    let bounds =
+        Rect { left: frame.columns.start, top: frame.rows.start, right: frame.columns.end, bottom: frame.rows.end };
+    for ((at, text, _), place) in texts.iter().zip(place(&labels, bounds, taken)) {
+        let Some(place) = place else { continue };
+        if place.is_far(*at) {
+            canvas.line(&[*at, place.nearest(*at)], MUTED, 0.8, 0.7)?;
+        }
+        canvas.text(text, (place.left, place.bottom - 3.0), SMALL_TEXT, INK, HPos::Left)?;
+    }
+    Ok(())
 }
 
 /// A place for each label in order, none for an optional one without a free place.

@@ -3,19 +3,16 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::axis::{Axis, Frame, padded};
-use super::canvas::{Canvas, Drawn, HPos, INK, LEFT, MUTED, Pixel, SMALL_TEXT, TOP, fitted, text_width};
-use super::labels::{self, Label, Rect};
+use super::axis::{Axis, Frame, Y_NAME_HEIGHT, padded};
+use super::canvas::{Canvas, Drawn, LEFT, SMALL_TEXT, TOP, fitted};
+use super::labels::{self, Rect};
 use super::legend::{self, Sample};
 use super::view::{Reading, Spot, View};
 use super::{Csv, Figure, is_drawable};
 
-/// Space above the plot for the name of the y axis.
-const Y_NAME: f64 = 24.0;
 const RADIUS: f64 = 5.0;
 /// No label is wider.
 const LABEL_WIDTH: f64 = 200.0;
-const LABEL_HEIGHT: f64 = 14.0;
 /// Height in pixels.
 const HEIGHT: u32 = 560;
 
@@ -59,7 +56,7 @@ impl Figure for PlaneChart {
     fn draw(&self, canvas: &Canvas<'_>, view: &View) -> Drawn {
         canvas.x_name(&self.x_label)?;
         let named = self.groups.iter().enumerate().map(|(look, group)| (Sample::Marker(look), group.name.as_str()));
-        let top = legend::draw(canvas, named, TOP)? + Y_NAME;
+        let top = legend::draw(canvas, named, TOP)? + Y_NAME_HEIGHT;
         let frame = self.frame(LEFT..canvas.right(), top..canvas.bottom(), view);
         frame.draw(canvas, &self.y_label, true)?;
         if self.drawable().next().is_none() {
@@ -126,24 +123,9 @@ impl PlaneChart {
     }
 
     fn draw_labels(&self, canvas: &Canvas<'_>, frame: &Frame) -> Drawn {
-        let text = |(_, text, place): (usize, &str, _)| (frame.at(place), fitted(text, SMALL_TEXT, LABEL_WIDTH));
-        let texts: Vec<(Pixel, String)> = self.seen(frame).map(text).collect();
-        let label = |(at, text): &(Pixel, String)| Label {
-            at: *at,
-            size: (text_width(text, SMALL_TEXT), LABEL_HEIGHT),
-            optional: true,
-        };
-        let labels: Vec<_> = texts.iter().map(label).collect();
-        let bounds =
-            Rect { left: frame.columns.start, top: frame.rows.start, right: frame.columns.end, bottom: frame.rows.end };
-        let taken = texts.iter().map(|(at, _)| Rect::around(*at, RADIUS + 2.0)).collect();
-        for ((at, text), place) in texts.iter().zip(labels::place(&labels, bounds, taken)) {
-            let Some(place) = place else { continue };
-            if place.is_far(*at) {
-                canvas.line(&[*at, place.nearest(*at)], MUTED, 0.8, 0.7)?;
-            }
-            canvas.text(text, (place.left, place.bottom - 3.0), SMALL_TEXT, INK, HPos::Left)?;
-        }
-        Ok(())
+        let text = |(_, text, place): (usize, &str, _)| (frame.at(place), fitted(text, SMALL_TEXT, LABEL_WIDTH), true);
+        let texts: Vec<_> = self.seen(frame).map(text).collect();
+        let taken = texts.iter().map(|(at, ..)| Rect::around(*at, RADIUS + 2.0)).collect();
+        labels::draw(canvas, frame, &texts, taken)
     }
 }

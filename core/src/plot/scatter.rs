@@ -3,20 +3,17 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::axis::{Axis, Frame, padded};
-use super::canvas::{Canvas, Drawn, HPos, INK, LEFT, MUTED, Pixel, SMALL_TEXT, TOP, colour, fitted, text_width};
-use super::labels::{self, Label, Rect};
+use super::axis::{Axis, Frame, Y_NAME_HEIGHT, padded};
+use super::canvas::{Canvas, Drawn, LEFT, Pixel, SMALL_TEXT, TOP, colour, fitted};
+use super::labels::{self, Rect};
 use super::legend::{self, Sample};
 use super::view::{Reading, Spot, View, short};
 use super::{Csv, Figure, csv_interval, is_drawable};
 
-/// Space above the plot for the name of the y axis.
-const Y_NAME: f64 = 24.0;
 /// Radius of a marker.
 const RADIUS: f64 = 5.5;
 /// No label is wider; the legend holds the whole name.
 const LABEL_WIDTH: f64 = 260.0;
-const LABEL_HEIGHT: f64 = 14.0;
 
 /// A figure of models in a plane.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +68,7 @@ impl Figure for ScatterChart {
     fn draw(&self, canvas: &Canvas<'_>, view: &View) -> Drawn {
         canvas.x_name(&self.x_label)?;
         let entries = self.tracks.iter().map(|track| (Sample::Marker(track.look), track.name.as_str()));
-        let top = legend::draw(canvas, entries, TOP)? + Y_NAME;
+        let top = legend::draw(canvas, entries, TOP)? + Y_NAME_HEIGHT;
         let x = self.axis(|place| place.x, Place::x_interval, view.x_of(0));
         let y = self.axis(|place| place.y, Place::y_interval, view.y_of(0));
         let frame = Frame { x, y, chooses_y: true, columns: LEFT..canvas.right(), rows: top..canvas.bottom() };
@@ -116,24 +113,7 @@ impl ScatterChart {
 
     fn draw_labels(&self, canvas: &Canvas<'_>, frame: &Frame) -> Drawn {
         let texts: Vec<_> = self.tracks.iter().flat_map(|track| track.labels(frame)).collect();
-        let label = |(at, text, optional): &(Pixel, String, bool)| Label {
-            at: *at,
-            size: (text_width(text, SMALL_TEXT), LABEL_HEIGHT),
-            optional: *optional,
-        };
-        let labels: Vec<_> = texts.iter().map(label).collect();
-        let bounds =
-            Rect { left: frame.columns.start, top: frame.rows.start, right: frame.columns.end, bottom: frame.rows.end };
-        let taken = self.tracks.iter().flat_map(|track| track.obstacles(frame)).collect();
-        let places = labels::place(&labels, bounds, taken);
-        for ((at, text, _), place) in texts.iter().zip(places) {
-            let Some(place) = place else { continue };
-            if place.is_far(*at) {
-                canvas.line(&[*at, place.nearest(*at)], MUTED, 0.8, 0.7)?;
-            }
-            canvas.text(text, (place.left, place.bottom - 3.0), SMALL_TEXT, INK, HPos::Left)?;
-        }
-        Ok(())
+        labels::draw(canvas, frame, &texts, self.tracks.iter().flat_map(|track| track.obstacles(frame)).collect())
     }
 }
 

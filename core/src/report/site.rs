@@ -49,6 +49,9 @@ pub enum ExportType {
     Q8,
 }
 
+/// What a model is asked when its answers are recorded.
+pub const CHECKED_TEXT: &str = "日本の首都は[MASK]です。";
+
 /// What a model answered when it was exported; who loads it compares.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SelfCheck {
@@ -70,6 +73,9 @@ pub struct Agreement {
     /// Those where the likeliest token is the same.
     pub num_same_top_1: usize,
 }
+
+/// Name of the list of an exported model.
+pub const WEB_MODEL: &str = "web.json";
 
 /// `web.json`: an exported model, the addresses of its files relative to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -106,6 +112,11 @@ pub struct SiteFile {
     /// SHA-256 of the content in hex, for files that are checked after their download.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+}
+
+/// A hash in hexadecimal digits, as [`SiteFile::sha256`] has it.
+pub fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl SiteIndex {

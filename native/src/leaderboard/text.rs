@@ -79,8 +79,8 @@ pub fn latex(board: &Leaderboard) -> String {
     lines.extend((!board.baselines.is_empty()).then(|| "\\midrule".to_owned()));
     lines.extend(board.baselines.iter().map(|row| latex_row(board, row)));
     lines.extend(["\\bottomrule", "\\end{tabular}", "", "\\smallskip\\footnotesize"].map(str::to_owned));
-    let paragraph = |text: &String| format!("{}\\par", escape_latex(text));
-    lines.extend(board.legend().iter().map(paragraph));
+    let paragraph = |text: &str| format!("{}\\par", escape_latex(text));
+    lines.extend(board.legend().into_iter().map(paragraph));
     lines.extend(board.notes.iter().zip(1..).map(|(note, n)| format!("$^{{{n}}}$ {}", paragraph(note))));
     lines.push("\\end{table}".into());
     lines.join("\n") + "\n"

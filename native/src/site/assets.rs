@@ -70,6 +70,11 @@ impl Assets {
         self.0.get(if name.is_empty() { "index.html" } else { name })
     }
 
+    /// Puts more files beside the page, by name.
+    pub fn extend(&mut self, files: Vec<(String, Cow<'static, [u8]>)>) {
+        self.0.extend(files.into_iter().map(|(name, bytes)| (name.clone(), Asset::new(&name, bytes))));
+    }
+
     /// All names and contents.
     pub fn files(&self) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
         self.0.iter().map(|(name, asset)| (name.as_str(), Cow::Borrowed(&*asset.bytes)))

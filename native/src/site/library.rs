@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use anaume_core::report::site::{SiteFile, SiteIndex, SiteModel, WebModel};
+use anaume_core::report::site::{SiteFile, SiteIndex, SiteModel, WEB_MODEL, WebModel, hex};
 use anyhow::Context;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
@@ -13,7 +13,6 @@ use sha2::{Digest, Sha256};
 use crate::eval::results::{RESULTS, SAMPLES};
 use crate::eval::subject;
 use crate::exit::{Coded, Exit, WithExit};
-use crate::export::WEB_MODEL;
 use crate::files::{read, sorted_entries};
 use crate::model::weight_paths;
 use crate::run_record::METRICS;
@@ -59,6 +58,11 @@ impl Library {
             folders: subject::names(&folders).into_iter().zip(folders).collect(),
             models: models.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Offers a model whose files are known under their addresses already.
+    pub fn offer(&mut self, model: SiteModel) {
+        self.models.push(Model { name: model.name.clone(), shown: model, paths: BTreeMap::new() });
     }
 
     /// Everything there is now; training goes on while the page looks.
@@ -172,8 +176,7 @@ impl Model {
 
 /// A file with its size and hash.
 pub fn describe(url: &str, bytes: &[u8]) -> SiteFile {
-    let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    SiteFile { url: url.into(), size_bytes: bytes.len() as u64, sha256: Some(sha256) }
+    SiteFile { url: url.into(), size_bytes: bytes.len() as u64, sha256: Some(hex(&Sha256::digest(bytes))) }
 }
 
 fn encoded(url: &str) -> String {

@@ -1,6 +1,7 @@
 //! The site: the page, and what stands beside it. `anaume serve` answers with it, `anaume site` writes it as files.
 
 pub mod assets;
+pub mod built_in;
 pub mod library;
 pub mod serve;
 
@@ -18,7 +19,7 @@ use library::{INDEX, Library};
 pub struct Contents {
     /// Results folders and run folders to show, searched for results.json and metrics.jsonl
     pub results: Vec<PathBuf>,
-    /// Model folder to offer; give it several times to offer several
+    /// Model folder to offer; give it several times to offer several [default: the small one inside this program]
     #[arg(long)]
     pub model: Vec<PathBuf>,
     /// Folder of the built page instead of the one inside this program
@@ -28,11 +29,17 @@ pub struct Contents {
 
 impl Contents {
     fn open(&self) -> anyhow::Result<(Assets, Library)> {
-        let assets = match &self.page {
+        let mut assets = match &self.page {
             Some(folder) => Assets::read(folder)?,
             None => Assets::embedded()?,
         };
-        Ok((assets, Library::open(&self.results, &self.model)?))
+        let mut library = Library::open(&self.results, &self.model)?;
+        if self.model.is_empty() {
+            let (model, files) = built_in::model()?;
+            library.offer(model);
+            assets.extend(files);
+        }
+        Ok((assets, library))
     }
 }
 

@@ -16,6 +16,7 @@ pub fn board_view(language: Language, board: &Leaderboard, chosen: RwSignal<Opti
     let rows = board.rows.iter().map(|row| board_row(language, board, row, row.label.clone(), Some(chosen)));
     let baselines = board.baselines.iter().map(|row| board_row(language, board, row, baseline_label(&row.label), None));
     let average = board.has_average().then(|| view! { <th scope="col">{language.pick("平均", "Average")}</th> });
+    let legend = board.signs().into_iter().map(|sign| language.pick(sign.japanese(), sign.english()));
     let notes = board.notes.iter().map(|note| view! { <li>{note.clone()}</li> });
     view! {
         <h2>{language.pick("順位表", "Leaderboard")}</h2>
@@ -25,7 +26,7 @@ pub fn board_view(language: Language, board: &Leaderboard, chosen: RwSignal<Opti
                 <tbody>{rows.collect_view()}{baselines.collect_view()}</tbody>
             </table>
         </div>
-        <p class="soft">{board.legend().join(" ")}</p>
+        <p class="soft">{legend.collect::<Vec<_>>().join(" ")}</p>
         <details><summary>{language.pick("注", "Notes")}</summary><ol class="soft">{notes.collect_view()}</ol></details>
     }
 }
