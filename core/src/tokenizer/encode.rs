@@ -182,6 +182,9 @@ impl Tokenizer {
 
 impl JsonPipeline {
     fn cut(&self, text: &str, continues: bool) -> tokenizers::Result<Vec<(u32, (usize, usize))>> {
+        if let Some(unigram) = &self.unigram {
+            return Ok(unigram.cut(text, continues));
+        }
         let (normalizer, pre_tokenizer) = if continues {
             (self.continuation.normalizer.as_ref(), self.continuation.pre_tokenizer.as_ref())
         } else {

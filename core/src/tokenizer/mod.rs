@@ -13,6 +13,7 @@ mod names;
 mod sentencepiece;
 mod train;
 mod unigram;
+mod viterbi;
 
 pub use adapt::{PREFIX_PATTERN, TokenizerFiles, from_sentencepiece, from_tokenizer_json, prepare};
 pub use encode::{Encoding, MaskConvention, char_offsets};
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use bert_japanese::BertJapanese;
 use serde_json::Value;
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
+use viterbi::Unigram;
 
 use crate::error::{Error, Result};
 
@@ -74,6 +76,8 @@ enum Pipeline {
 
 struct JsonPipeline {
     inner: tokenizers::Tokenizer,
+    /// Does the same where the pipeline is one that it knows.
+    unigram: Option<Unigram>,
     continuation: Continuation,
 }
 
@@ -94,7 +98,7 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|cause| failed(cause.as_ref()))?;
         let (special, mask_token) = find_special(|name| inner.token_to_id(name), &config)?;
         let kinds = piece_kinds(&inner, special);
-        let pipeline = JsonPipeline { continuation: Continuation::new(&json)?, inner };
+        let pipeline = JsonPipeline { continuation: Continuation::new(&json)?, unigram: Unigram::new(&json), inner };
         Ok(Self { pipeline: Pipeline::Json(Box::new(pipeline)), kinds, special, mask_token })
     }
 
