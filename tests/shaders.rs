@@ -5,6 +5,7 @@ use anaume_shaders::attention::{GLOBAL, attention, attention_reference};
 use anaume_shaders::cross_entropy::{cross_entropy, cross_entropy_reference};
 use anaume_shaders::geglu::{geglu, geglu_reference};
 use anaume_shaders::layer_norm::{layer_norm, layer_norm_reference};
+use anaume_shaders::linear::{linear_bf16, linear_bf16_reference};
 use anaume_shaders::rope::{rope, rope_reference};
 use anaume_tests::{assert_close, assert_within, devices, largest, matrix, random, read, relative_difference};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -127,6 +128,19 @@ pub fn cross_entropy_case(m: usize, v: usize, seed: u64) -> Case {
     }
 }
 
+/// A linear layer in bf16, `[t, k]` to `[t, n]`.
+pub fn linear_case(t: usize, k: usize, n: usize, seed: u64) -> Case {
+    let with = |operation: fn(Tensor<2>, Tensor<2>) -> Tensor<2>| -> Operation {
+        Box::new(move |x: &[Tensor<2>]| operation(x[0].clone(), x[1].clone()))
+    };
+    Case {
+        name: format!("linear_bf16 [{t}, {k}] to {n}"),
+        inputs: inputs(&[[t, k], [n, k]], seed),
+        fused: with(linear_bf16),
+        reference: with(linear_bf16_reference),
+    }
+}
+
 /// The weights of a scalar made of an operation's output.
 pub fn output_weights(count: usize) -> Vec<f32> {
     random(77, count)
@@ -152,8 +166,12 @@ pub fn largest_difference(actual: &[Vec<f32>], expected: &[Vec<f32>]) -> f64 {
 }
 
 fn assert_agrees(case: &Case) {
+    assert_agrees_on(case, devices());
+}
+
+fn assert_agrees_on(case: &Case, devices: impl IntoIterator<Item = (&'static str, Device)>) {
     let expected = evaluate(&case.reference, &case.inputs, &Device::flex());
-    for (device_name, device) in devices() {
+    for (device_name, device) in devices {
         for (kind, operation) in [("kernel", &case.fused), ("reference", &case.reference)] {
             let difference = largest_difference(&evaluate(operation, &case.inputs, &device), &expected);
             assert_within(&format!("{}, {kind} on {device_name}", case.name), difference, TOLERANCE);
@@ -185,6 +203,21 @@ fn attention_agrees_for_every_head_size_window_and_packing() {
         for (head_size, window) in [(16, 8), (32, 64), (64, 300), (16, GLOBAL), (64, 1), (32, 0)] {
             assert_agrees(&attention_case(lengths, 2, head_size, window, seed));
         }
+    }
+}
+
+#[test]
+fn attention_agrees_beyond_the_keys_that_are_taken_together() {
+    for window in [GLOBAL, 700, 300] {
+        assert_agrees(&attention_case(&[1100, 30], 1, 16, window, 30));
+    }
+}
+
+#[test]
+fn linear_layers_in_bf16_agree_where_the_device_has_bf16() {
+    for (seed, (t, k, n)) in (40..).zip([(1, 1, 1), (8, 32, 48), (9, 33, 49), (130, 77, 50), (260, 768, 97)]) {
+        let able = devices().into_iter().filter(|(_, device)| device.supports_dtype(DType::BF16));
+        assert_agrees_on(&linear_case(t, k, n, seed), able);
     }
 }
 

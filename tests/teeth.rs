@@ -22,7 +22,7 @@ use crate::gradients::{gradient_differences, gradient_goldens};
 use crate::model::{LENGTHS, classify, forward_difference, forward_goldens, golden_sequences, parameters};
 use crate::shaders::{
     Case, Operation, attention_case, bounds, cross_entropy_case, evaluate, five_adamw_steps, geglu_case, labels,
-    largest_difference, layer_norm_case, rope_case, rotations, small_cases,
+    largest_difference, layer_norm_case, linear_case, rope_case, rotations, small_cases,
 };
 use crate::training::{CONFIG, golden_run, run_differences};
 use crate::{model, shaders};
@@ -156,6 +156,11 @@ fn swapped_halves_of_geglu_are_told_apart() {
 #[test]
 fn another_epsilon_of_layer_norm_is_told_apart() {
     assert_told_apart(&layer_norm_case(9, 16, 1), |x| layer_norm(x[0].clone(), x[1].clone().reshape([-1]), 1.1e-2));
+}
+
+#[test]
+fn a_linear_layer_that_does_not_round_to_bf16_is_told_apart() {
+    assert_told_apart(&linear_case(9, 64, 16, 1), |x| x[0].clone().matmul(x[1].clone().transpose()));
 }
 
 #[test]

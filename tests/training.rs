@@ -286,9 +286,10 @@ fn evaluation_weighs_batches_by_their_masked_tokens() {
 #[test]
 fn half_precision_follows_single_precision() {
     for (device_name, device) in devices() {
-        if !device.supports_dtype(DType::F16) {
-            anaume_tests::skip(&format!("{device_name} has no f16"));
-            continue;
+        let all = [(Precision::F16, DType::F16), (Precision::BF16, DType::BF16)];
+        let able: Vec<_> = all.into_iter().filter(|(_, dtype)| device.supports_dtype(*dtype)).collect();
+        if able.is_empty() {
+            anaume_tests::skip(&format!("{device_name} has neither f16 nor bf16"));
         }
         let batch = joined(&eight_sequences());
         let losses = |precision: Precision| -> Vec<f32> {
@@ -302,9 +303,13 @@ fn half_precision_follows_single_precision() {
             let steps = (0..40).map(|_| step(&mut trainer)).filter(|outcome| outcome.applied).take(10);
             steps.map(|outcome| outcome.loss as f32).collect()
         };
-        let (half, single) = (losses(Precision::F16), losses(Precision::F32));
-        assert_eq!(half.len(), 10, "{device_name}: too many skipped steps");
-        assert_close(device_name, &half, &single, 5e-3);
-        assert!(half[9] < half[0], "{device_name}: the loss does not fall: {half:?}");
+        for (precision, _) in able {
+            let name = format!("{precision:?} on {device_name}");
+            let (half, single) = (losses(precision), losses(Precision::F32));
+            assert_eq!(half.len(), 10, "{name}: too many skipped steps");
+            assert_close(&name, &half, &single, 5e-3);
+            assert_ne!(half, single, "{name}: nothing was rounded");
+            assert!(half[9] < half[0], "{name}: the loss does not fall: {half:?}");
+        }
     }
 }

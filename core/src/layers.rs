@@ -3,7 +3,7 @@
 //! Legend of the shape suffixes: `t` tokens of all sequences, `d` hidden size, `m` chosen tokens, `s` sequences,
 //! `v` vocabulary.
 
-use anaume_shaders::{geglu, layer_norm};
+use anaume_shaders::{geglu, layer_norm, linear};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,8 @@ pub enum Precision {
     F32,
     /// f16, summed and returned as the device does it, then f32 again.
     F16,
+    /// bf16, summed in f32; for processors.
+    BF16,
 }
 
 /// A parameter under the name that it has in Hugging Face's checkpoints.
@@ -121,7 +123,7 @@ impl Linear {
 
     /// `[t, input]` to `[t, out]`.
     pub fn forward(&self, x: Tensor<2>, precision: Precision) -> Tensor<2> {
-        add_bias(matmul(x, self.weight.value().transpose(), precision), &self.bias)
+        add_bias(product(x, self.weight.value(), precision), &self.bias)
     }
 
     /// Shows weight and bias to `visitor`.
@@ -131,10 +133,12 @@ impl Linear {
     }
 }
 
-fn matmul(a: Tensor<2>, b: Tensor<2>, precision: Precision) -> Tensor<2> {
+/// `x W^T`.
+fn product(x: Tensor<2>, weight: Tensor<2>, precision: Precision) -> Tensor<2> {
     match precision {
-        Precision::F32 => a.matmul(b),
-        Precision::F16 => a.cast(DType::F16).matmul(b.cast(DType::F16)).cast(DType::F32),
+        Precision::F32 => x.matmul(weight.transpose()),
+        Precision::F16 => x.cast(DType::F16).matmul(weight.transpose().cast(DType::F16)).cast(DType::F32),
+        Precision::BF16 => linear::linear_bf16(x, weight),
     }
 }
 
@@ -182,10 +186,10 @@ impl Table {
 
     /// How well each row fits vectors `[m, d]`: their products, `[m, v]`.
     pub fn products(&self, x_md: Tensor<2>, precision: Precision) -> Tensor<2> {
-        let product = |part: &Tensor<2>| matmul(x_md.clone(), part.clone().transpose(), precision);
+        let of_part = |part: &Tensor<2>| product(x_md.clone(), part.clone(), precision);
         match &self.parts[..] {
-            [whole] => product(whole),
-            parts => Tensor::cat(parts.iter().map(product).collect(), 1),
+            [whole] => of_part(whole),
+            parts => Tensor::cat(parts.iter().map(of_part).collect(), 1),
         }
     }
 

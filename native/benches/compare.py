@@ -17,8 +17,10 @@ import subprocess
 import sys
 
 WORKS = [
-    ("encoder", 8, 128), ("encoder", 8, 512), ("encoder", 1, 2048), ("encoder", 1, 8192), ("step", 8, 512),
+    ("encoder", 8, 128, "f32"), ("encoder", 8, 512, "f32"), ("encoder", 1, 2048, "f32"), ("encoder", 1, 8192, "f32"),
+    ("step", 8, 512, "f32"), ("encoder", 8, 128, "bf16"), ("encoder", 8, 512, "bf16"),
 ]
+PEER_DTYPES = {"f32": "fp32", "bf16": "bf16"}
 
 
 def last_json(command: list[str], environment: dict[str, str]) -> dict:
@@ -35,25 +37,25 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--works", default="0,1,2,3,4", help="which of the five works")
+    parser.add_argument("--works", default="0,1,2,3,4,5,6", help="which of the seven works")
     args = parser.parse_args()
     environment = {**os.environ, "RAYON_NUM_THREADS": str(args.threads)}
     rows, raw = [], []
-    for mode, batch, length in [WORKS[int(index)] for index in args.works.split(",")]:
+    for mode, batch, length, precision in [WORKS[int(index)] for index in args.works.split(",")]:
         runs = str(args.runs if mode == "encoder" and length < 8192 else min(args.runs, 3))
         shape = ["--batch", str(batch), "--length", str(length), "--runs", runs]
         peer = [sys.executable, args.peer, args.model, "--mode", "train" if mode == "step" else mode, *shape,
-                "--threads", str(args.threads), *(["--sparse"] if mode == "step" else [])]
-        ours = [args.anaume, "bench", mode, "--model", args.model, *shape, "--device", "cpu", "--json"]
+                "--threads", str(args.threads), "--dtype", PEER_DTYPES[precision], *(["--sparse"] if mode == "step" else [])]
+        ours = [args.anaume, "bench", mode, "--model", args.model, *shape, "--precision", precision, "--device", "cpu", "--json"]
         results = {"peer": [], "anaume": []}
         for _ in range(args.rounds):
             results["peer"].append(last_json(peer, environment))
             results["anaume"].append(last_json(ours, environment))
         seconds = {side: statistics.median(r["seconds"] for r in runs) for side, runs in results.items()}
         peak = {side: max(r["peak_bytes"] for r in runs) / 2**30 for side, runs in results.items()}
-        rows.append(f"| {mode} | {batch} x {length} | {seconds['peer']:.3f} | {seconds['anaume']:.3f} "
+        rows.append(f"| {mode} | {batch} x {length} | {precision} | {seconds['peer']:.3f} | {seconds['anaume']:.3f} "
                     f"| {seconds['peer'] / seconds['anaume']:.2f} | {peak['peer']:.2f} | {peak['anaume']:.2f} |")
-        raw.append({"mode": mode, "batch": batch, "length": length, **results})
+        raw.append({"mode": mode, "batch": batch, "length": length, "precision": precision, **results})
         print(rows[-1], flush=True)
         write(args, rows, raw)
 
@@ -64,10 +66,10 @@ def write(args: argparse.Namespace, rows: list[str], raw: list[dict]) -> None:
     (args.out / "raw.json").write_text(json.dumps(raw, indent=1))
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
     (args.out / "README.md").write_text(
-        f"# Anaume against PyTorch {raw[0]['peer'][0]['torch']}, f32, {args.threads} threads\n\n"
+        f"# Anaume against PyTorch {raw[0]['peer'][0]['torch']}, {args.threads} threads\n\n"
         f"{cpu}. {args.rounds} rounds, peer and Anaume alternating; seconds are medians over the rounds; the ratio is peer / Anaume, "
         "so above 1 Anaume is faster. The step masks 30 % and the peer computes logits at masked positions only.\n\n"
-        "| work | shape | PyTorch s | Anaume s | ratio | PyTorch GiB | Anaume GiB |\n|---|---|---|---|---|---|---|\n"
+        "| work | shape | precision | PyTorch s | Anaume s | ratio | PyTorch GiB | Anaume GiB |\n|---|---|---|---|---|---|---|---|\n"
         + "\n".join(rows) + "\n\nCommand: `native/benches/compare.py --rounds "
         + f"{args.rounds} --runs {args.runs} --threads {args.threads}` with a randomly initialised base model.\n")
 

@@ -94,11 +94,9 @@ pub enum Command {
     /// Write a model for another program to load
     #[command(subcommand)]
     Export(export::Command),
-    /// Measure this machine with a model
-    #[command(
-        after_help = "Examples:\n  anaume bench encoder\n  anaume bench step --model model/ --batch 8 --length 512"
-    )]
-    Bench(bench::Args),
+    /// Measure how fast this machine computes
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// List the adapters of this machine with their limits
     Devices {
         /// Print one JSON document
@@ -130,7 +128,7 @@ impl Command {
             Self::Site(args) => site::run(&args),
             Self::Schema { name } => schema::run(name.as_deref()),
             Self::Export(command) => export::run(command),
-            Self::Bench(args) => bench::run(&args),
+            Self::Bench(command) => bench::run(&command),
             Self::Devices { json } => device::run(json),
             Self::Verify(args) => verify::run(&args),
         }

@@ -1,7 +1,7 @@
 //! Where the computation runs: what the user names, what the machine has.
 
 use anaume_core::layers::Precision;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use burn::tensor::wgpu::{WgpuBackend, wgpu};
 use burn::tensor::{DType, Device, DeviceKind};
 use serde::Serialize;
@@ -184,10 +184,15 @@ fn open_adapter(adapter: &Adapter) -> anyhow::Result<Ready> {
 
 /// Fails where the device cannot compute in the wanted precision.
 pub fn check_precision(device: &Device, precision: Precision) -> anyhow::Result<()> {
-    if precision == Precision::F16 && !device.supports_dtype(DType::F16) {
-        bail!(Coded::error(Exit::Usage, "this device has no f16; set train.precision = \"f32\""));
+    let (dtype, name) = match precision {
+        Precision::F32 => return Ok(()),
+        Precision::F16 => (DType::F16, "f16"),
+        Precision::BF16 => (DType::BF16, "bf16"),
+    };
+    match device.supports_dtype(dtype) {
+        true => Ok(()),
+        false => Err(Coded::error(Exit::Usage, format!("this device has no {name}; take f32"))),
     }
-    Ok(())
 }
 
 /// `anaume devices`.

@@ -266,7 +266,7 @@ fn known_keys() -> Vec<String> {
 }
 
 /// A variant as recipes spell it.
-fn name(variant: impl Serialize) -> String {
+pub fn name(variant: impl Serialize) -> String {
     serde_json::to_value(variant).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

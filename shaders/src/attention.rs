@@ -141,6 +141,8 @@ mod twin {
 
     /// Queries taken together: the keys of a window of 128 are then used by 64 queries before they leave the cache.
     const QUERIES_PER_BLOCK: usize = 64;
+    /// Keys taken together: the scores of a block, 128 KiB, stay in the second-level cache.
+    const KEYS_PER_BLOCK: usize = 512;
 
     /// The matrix that the heads of one call share: row stride and pointer to a head's columns. Tasks write disjoint parts.
     #[derive(Clone, Copy)]
@@ -205,17 +207,25 @@ mod twin {
         head: usize,
     }
 
-    /// A block of queries and the keys that any of them sees.
+    /// A block of queries and the keys that any of them sees, or some of these.
     struct Block {
         queries: Range<usize>,
         keys: Range<usize>,
     }
 
     impl Block {
+        /// The same queries with some of the keys at a time.
+        fn parts(&self) -> impl Iterator<Item = Self> {
+            self.keys.clone().step_by(KEYS_PER_BLOCK).map(|first| Self {
+                queries: self.queries.clone(),
+                keys: first..(first + KEYS_PER_BLOCK).min(self.keys.end),
+            })
+        }
+
         /// The keys of one query, as a range of columns of the block's score matrix.
         fn columns(&self, query: usize, window: usize) -> Range<usize> {
-            let first = query.saturating_sub(window).max(self.keys.start);
-            let last = (query + window + 1).min(self.keys.end);
+            let first = query.saturating_sub(window).clamp(self.keys.start, self.keys.end);
+            let last = (query + window + 1).clamp(first, self.keys.end);
             first - self.keys.start..last - self.keys.start
         }
     }
@@ -256,40 +266,59 @@ mod twin {
         out
     }
 
-    /// Turns a row of scores into probabilities times their sum; returns the maximum and the sum.
-    #[inline(always)]
-    fn exponentials(row: &mut [f32], columns: Range<usize>) -> (f32, f32) {
-        row[..columns.start].fill(0.0);
-        row[columns.end..].fill(0.0);
-        let row = &mut row[columns];
-        let maximum = cpu::lanes(row, f32::NEG_INFINITY, f32::max);
-        row.iter_mut().for_each(|x| *x = cpu::exp(*x - maximum));
-        (maximum, cpu::lanes(row, 0.0, |a, b| a + b))
+    /// The softmax of a query over the keys that were seen until now (online softmax, Milakov and Gimelshein, arXiv 1805.02867).
+    #[derive(Clone, Copy)]
+    struct Online {
+        maximum: f32,
+        sum: f32,
+    }
+
+    impl Online {
+        const EMPTY: Self = Self { maximum: f32::NEG_INFINITY, sum: 0.0 };
+
+        /// Takes in a row of scores, which becomes probabilities times the sum; returns by what everything that was summed
+        /// before is to be multiplied.
+        #[inline(always)]
+        fn add(&mut self, row: &mut [f32], columns: Range<usize>) -> f32 {
+            row[..columns.start].fill(0.0);
+            row[columns.end..].fill(0.0);
+            let row = &mut row[columns];
+            if row.is_empty() {
+                return 1.0;
+            }
+            let maximum = cpu::lanes(row, self.maximum, f32::max);
+            row.iter_mut().for_each(|x| *x = cpu::exp(*x - maximum));
+            let rescale = if self.sum == 0.0 { 0.0 } else { cpu::exp(self.maximum - maximum) };
+            *self = Self { maximum, sum: self.sum * rescale + cpu::lanes(row, 0.0, |a, b| a + b) };
+            rescale
+        }
     }
 
     fn forward(task: &Task, qkv: Matrix, out: Matrix, log_sum: Matrix, window: usize, head_size: usize) {
         let columns = qkv_columns(task.head, head_size, out.stride);
         let mut scratch = Vec::new();
         for block in blocks(&task.tokens, window) {
-            let (m, n) = (block.queries.len(), block.keys.len());
-            let scores = scores(&mut scratch, qkv, &block, columns, head_size);
-            let mut inverse_sums = [0.0; QUERIES_PER_BLOCK];
-            cpu::vectorised(|| {
-                for (index, row) in scratch.chunks_exact_mut(n).enumerate() {
-                    let query = block.queries.start + index;
-                    let (maximum, sum) = exponentials(row, block.columns(query, window));
-                    inverse_sums[index] = 1.0 / sum;
-                    // SAFETY: this task's token and head.
-                    unsafe { *log_sum.at(query, task.head).start = maximum + sum.ln() };
-                }
-            });
+            let m = block.queries.len();
+            let mut softmax = [Online::EMPTY; QUERIES_PER_BLOCK];
             let target = out.at(block.queries.start, task.head * head_size);
-            let v = qkv.at(block.keys.start, columns[2]);
-            matmul(target, false, (scores, false), (v, false), [m, n, head_size], 1.0);
-            for (index, inverse) in inverse_sums[..m].iter().enumerate() {
-                // SAFETY: this task's rows and columns.
-                let row = unsafe { std::slice::from_raw_parts_mut(target.at(index, 0).start, head_size) };
-                row.iter_mut().for_each(|x| *x *= inverse);
+            // SAFETY: this task's rows and columns.
+            let out_row = |index| unsafe { std::slice::from_raw_parts_mut(target.at(index, 0).start, head_size) };
+            for part in block.parts() {
+                let n = part.keys.len();
+                let scores = scores(&mut scratch, qkv, &part, columns, head_size);
+                cpu::vectorised(|| {
+                    for (index, row) in scratch.chunks_exact_mut(n).enumerate() {
+                        let rescale = softmax[index].add(row, part.columns(block.queries.start + index, window));
+                        out_row(index).iter_mut().for_each(|x| *x *= rescale);
+                    }
+                });
+                let v = qkv.at(part.keys.start, columns[2]);
+                matmul(target, true, (scores, false), (v, false), [m, n, head_size], 1.0);
+            }
+            for (index, Online { maximum, sum }) in softmax[..m].iter().enumerate() {
+                out_row(index).iter_mut().for_each(|x| *x /= sum);
+                // SAFETY: this task's token and head.
+                unsafe { *log_sum.at(block.queries.start + index, task.head).start = maximum + sum.ln() };
             }
         }
     }
@@ -309,7 +338,7 @@ mod twin {
         fn run(&self, task: &Task) {
             let columns = qkv_columns(task.head, self.head_size, self.out.stride);
             let (mut probabilities, mut d_scores) = (Vec::new(), Vec::new());
-            for block in blocks(&task.tokens, self.window) {
+            for block in blocks(&task.tokens, self.window).flat_map(|block| block.parts().collect::<Vec<_>>()) {
                 let (m, n, k) = (block.queries.len(), block.keys.len(), self.head_size);
                 let p = scores(&mut probabilities, self.qkv, &block, columns, k);
                 d_scores.resize(m * n, 0.0);
@@ -322,7 +351,7 @@ mod twin {
                 matmul(ds, false, (grad, false), (v.0, true), [m, k, n], 1.0);
                 self.softmax_backward(task, &block, &mut probabilities, &mut d_scores);
                 matmul(v.1, true, (p, true), (grad, false), [n, m, k], 1.0);
-                matmul(q.1, false, (ds, false), (key.0, false), [m, n, k], 1.0);
+                matmul(q.1, true, (ds, false), (key.0, false), [m, n, k], 1.0);
                 matmul(key.1, true, (ds, true), (q.0, false), [n, m, k], 1.0);
             }
         }

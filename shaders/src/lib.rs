@@ -14,6 +14,7 @@ pub mod attention;
 pub mod cross_entropy;
 pub mod geglu;
 pub mod layer_norm;
+pub mod linear;
 pub mod rope;
 
 #[cfg(feature = "flex")]

@@ -1,5 +1,7 @@
 //! `anaume bench`: how fast this machine computes, in numbers that can be held against another program's.
 
+mod tokenizer;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -10,25 +12,38 @@ use anaume_core::modernbert::MaskedLm;
 use anaume_core::optim::{AdamW, AdamWConfig};
 use anaume_core::train_step::Trainer;
 use anaume_core::weights::{RandomParameters, read_back};
+use anaume_shaders::linear::linear_bf16;
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
 
-use crate::device::Choice;
+use crate::device::{Choice, check_precision};
 use crate::host;
 use crate::model::{load_config, load_masked_lm};
+use crate::plan::name;
 use crate::progress::{format_bytes, format_count, format_si};
 
 /// Rows of the embedding of llm-jp-modernbert-base.
 const LLM_JP_VOCAB_SIZE: usize = 99_574;
 
-/// Arguments of `anaume bench`.
+/// What to measure.
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    /// The forward pass of an encoder, without a head
+    #[command(after_help = "Example:\n  anaume bench encoder --model model/ --batch 8 --length 512")]
+    Encoder(Args),
+    /// A whole training step with 30 % of the tokens masked
+    #[command(after_help = "Example:\n  anaume bench step --preset base --batch 8 --length 512")]
+    Step(Args),
+    /// Ids of whole documents, after they were compared with those of Hugging Face's library
+    #[command(after_help = "Example:\n  anaume bench tokenizer tokenizer/ documents.jsonl.gz --threads 4")]
+    Tokenizer(tokenizer::Args),
+}
+
+/// Arguments of `anaume bench encoder` and `anaume bench step`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// encoder: the forward pass without a head; step: a whole training step with 30 % of the tokens masked
-    #[arg(value_parser = ["encoder", "step"])]
-    what: String,
     /// Model folder [default: random parameters of --preset]
     #[arg(long, conflicts_with = "preset")]
     model: Option<PathBuf>,
@@ -44,6 +59,9 @@ pub struct Args {
     /// Timed runs after one warm-up
     #[arg(long, default_value_t = 7)]
     runs: usize,
+    /// What the matrix products take: f32, f16 or bf16 (processors: rounded to bf16, summed in f32)
+    #[arg(long, default_value = "f32", value_parser = precision)]
+    precision: Precision,
     /// auto, cpu, gpu, or a name that `anaume devices` lists
     #[arg(long, default_value = "auto")]
     device: Choice,
@@ -52,11 +70,29 @@ pub struct Args {
     json: bool,
 }
 
-/// `anaume bench`.
-pub fn run(args: &Args) -> anyhow::Result<()> {
+fn precision(name: &str) -> Result<Precision, String> {
+    match name {
+        "f32" => Ok(Precision::F32),
+        "f16" => Ok(Precision::F16),
+        "bf16" => Ok(Precision::BF16),
+        _ => Err("expected f32, f16 or bf16".into()),
+    }
+}
+
+/// `anaume bench …`.
+pub fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Encoder(args) => model("encoder", args),
+        Command::Step(args) => model("step", args),
+        Command::Tokenizer(args) => tokenizer::run(args),
+    }
+}
+
+fn model(what: &str, args: &Args) -> anyhow::Result<()> {
     let ready = args.device.open()?;
-    let peak = matmul_peak(&ready.device, Precision::F32)?;
-    let (config, model) = match &args.model {
+    check_precision(&ready.device, args.precision)?;
+    let peak = matmul_peak(&ready.device, args.precision)?;
+    let (config, mut model) = match &args.model {
         Some(dir) => {
             let config = load_config(dir)?;
             let model = load_masked_lm(dir, &config, &ready.device)?;
@@ -66,13 +102,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let batch = random_batch(args.batch, args.length, config.vocab_size);
     let tokens = batch.num_tokens;
-    let (seconds, flops) = match args.what.as_str() {
+    let (seconds, flops) = match what {
         "encoder" => {
+            model.encoder.precision = args.precision;
             let flops = config.encoder_flops_per_token(args.length) * tokens as f64;
             (time(args.runs, || encoder(&model, &batch))?, flops)
         }
         _ => {
-            let mut trainer = Trainer::new(model, AdamW::new(AdamWConfig::default()), Default::default())?;
+            let mut trainer = Trainer::new(model, AdamW::new(AdamWConfig::default()), args.precision)?;
             let flops = config.train_flops(tokens, batch.masked.len(), args.length);
             (time(args.runs, || step(&mut trainer, &batch))?, flops)
         }
@@ -82,7 +119,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let memory = host::peak_memory_bytes();
     if args.json {
         let document = json!({
-            "what": args.what, "batch": args.batch, "length": args.length, "device": ready.description,
+            "what": what, "batch": args.batch, "length": args.length, "precision": args.precision, "device": ready.description,
             "seconds": median, "best": seconds[0], "quartiles": [seconds[seconds.len() / 4], seconds[seconds.len() * 3 / 4]],
             "tokens_per_second": tokens as f64 / median, "matmul_peak_flops": peak, "share_of_peak": share,
             "peak_bytes": memory,
@@ -91,11 +128,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     println!(
-        "{} {}x{} on {}: median {median:.3} s of {} runs (best {:.3}), {} tokens/s, {} of the matrix-product peak ({}FLOP/s){}",
-        args.what,
+        "{} {}x{} on {} in {}: median {median:.3} s of {} runs (best {:.3}), {} tokens/s, {} of the matrix-product peak ({}FLOP/s){}",
+        what,
         args.batch,
         args.length,
         ready.description,
+        name(args.precision),
         seconds.len(),
         seconds[0],
         format_count((tokens as f64 / median) as u64),
@@ -164,14 +202,15 @@ fn time(runs: usize, mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Re
 
 /// Floating-point operations a second of a large matrix product: the ceiling that shares are given of.
 pub fn matmul_peak(device: &Device, precision: Precision) -> anyhow::Result<f64> {
-    let dtype = match precision {
-        Precision::F32 => DType::F32,
-        Precision::F16 => DType::F16,
+    let square = |matrix: &Tensor<2>| match precision {
+        Precision::F32 | Precision::F16 => matrix.clone().matmul(matrix.clone()),
+        Precision::BF16 => linear_bf16(matrix.clone(), matrix.clone()),
     };
+    let dtype = if precision == Precision::F16 { DType::F16 } else { DType::F32 };
     let product = |n: usize| -> anyhow::Result<f64> {
         let matrix = Tensor::<2>::random([n, n], Distribution::Uniform(-1.0, 1.0), device).cast(dtype);
         let seconds = time(3, || {
-            pollster::block_on(read_back(matrix.clone().matmul(matrix.clone()).narrow(0, 0, 1)))?;
+            pollster::block_on(read_back(square(&matrix).narrow(0, 0, 1)))?;
             Ok(())
         })?;
         Ok(2.0 * (n as f64).powi(3) / seconds[0])
