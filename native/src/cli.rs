@@ -95,7 +95,10 @@ pub enum Command {
     #[command(subcommand)]
     Export(export::Command),
     /// Measure how fast this machine computes
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  anaume bench encoder --batch 8 --length 512\n  anaume bench tokenizer tokenizer/ documents.jsonl.gz"
+    )]
     Bench(bench::Command),
     /// List the adapters of this machine with their limits
     Devices {

@@ -134,7 +134,7 @@ impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
 #[cfg(feature = "flex")]
 mod twin {
     use super::*;
-    use crate::cpu;
+    use crate::cpu::{self, Matrix, matmul};
     use burn::backend::Flex;
     use rayon::prelude::*;
     use std::ops::Range;
@@ -143,63 +143,6 @@ mod twin {
     const QUERIES_PER_BLOCK: usize = 64;
     /// Keys taken together: the scores of a block, 128 KiB, stay in the second-level cache.
     const KEYS_PER_BLOCK: usize = 512;
-
-    /// The matrix that the heads of one call share: row stride and pointer to a head's columns. Tasks write disjoint parts.
-    #[derive(Clone, Copy)]
-    struct Matrix {
-        start: *mut f32,
-        stride: usize,
-    }
-    // SAFETY: a task touches the rows of its sequence and the columns of its head only.
-    unsafe impl Send for Matrix {}
-    unsafe impl Sync for Matrix {}
-
-    impl Matrix {
-        /// To be read only.
-        fn of(values: &[f32], stride: usize) -> Self {
-            Self { start: values.as_ptr().cast_mut(), stride }
-        }
-        fn of_mut(values: &mut [f32], stride: usize) -> Self {
-            Self { start: values.as_mut_ptr(), stride }
-        }
-        fn at(self, row: usize, column: usize) -> Self {
-            // SAFETY: callers stay inside the tensor that the matrix was made of.
-            Self { start: unsafe { self.start.add(row * self.stride + column) }, stride: self.stride }
-        }
-    }
-
-    /// `out (+)= scale * a b`, with `a` and `b` given as (matrix, transposed).
-    fn matmul(out: Matrix, add: bool, a: (Matrix, bool), b: (Matrix, bool), [m, k, n]: [usize; 3], scale: f32) {
-        let strides = |(matrix, transposed): (Matrix, bool)| match transposed {
-            false => (1, matrix.stride as isize),
-            true => (matrix.stride as isize, 1),
-        };
-        let ((a_column, a_row), (b_column, b_row)) = (strides(a), strides(b));
-        // SAFETY: the blocks lie inside their tensors, and no other task writes `out`.
-        unsafe {
-            gemm::gemm(
-                m,
-                n,
-                k,
-                out.start,
-                1,
-                out.stride as isize,
-                add,
-                a.0.start,
-                a_column,
-                a_row,
-                b.0.start,
-                b_column,
-                b_row,
-                1.0,
-                scale,
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
-            );
-        }
-    }
 
     /// One head of one sequence: all that a task works on.
     struct Task {

@@ -52,6 +52,64 @@ pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
+/// A part of a matrix that the tasks of one call share: row stride and pointer to its first value. Tasks write disjoint
+/// parts.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix {
+    pub start: *mut f32,
+    pub stride: usize,
+}
+// SAFETY: a task touches rows and columns that no other task writes.
+unsafe impl Send for Matrix {}
+unsafe impl Sync for Matrix {}
+
+impl Matrix {
+    /// To be read only.
+    pub fn of(values: &[f32], stride: usize) -> Self {
+        Self { start: values.as_ptr().cast_mut(), stride }
+    }
+    pub fn of_mut(values: &mut [f32], stride: usize) -> Self {
+        Self { start: values.as_mut_ptr(), stride }
+    }
+    pub fn at(self, row: usize, column: usize) -> Self {
+        // SAFETY: callers stay inside the tensor that the matrix was made of.
+        Self { start: unsafe { self.start.add(row * self.stride + column) }, stride: self.stride }
+    }
+}
+
+/// `out (+)= scale * a b`, with `a` and `b` given as (matrix, transposed).
+pub(crate) fn matmul(out: Matrix, add: bool, a: (Matrix, bool), b: (Matrix, bool), [m, k, n]: [usize; 3], scale: f32) {
+    let strides = |(matrix, transposed): (Matrix, bool)| match transposed {
+        false => (1, matrix.stride as isize),
+        true => (matrix.stride as isize, 1),
+    };
+    let ((a_column, a_row), (b_column, b_row)) = (strides(a), strides(b));
+    // SAFETY: the blocks lie inside their tensors, and no other task writes `out`.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.start,
+            1,
+            out.stride as isize,
+            add,
+            a.0.start,
+            a_column,
+            a_row,
+            b.0.start,
+            b_column,
+            b_row,
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
 /// Rows a task takes at once: enough work to hide the cost of a task, few enough to share them out.
 const ROWS_PER_TASK: usize = 16;
 

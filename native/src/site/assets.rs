@@ -22,6 +22,9 @@ pub const BUILD: &str = "web/build.sh";
 #[allow_missing = true]
 struct Page;
 
+/// Name and content of a file.
+pub type NamedFile = (String, Cow<'static, [u8]>);
+
 /// The files of the page by name.
 pub struct Assets(BTreeMap<String, Asset>);
 
@@ -71,7 +74,7 @@ impl Assets {
     }
 
     /// Puts more files beside the page, by name.
-    pub fn extend(&mut self, files: Vec<(String, Cow<'static, [u8]>)>) {
+    pub fn extend(&mut self, files: Vec<NamedFile>) {
         self.0.extend(files.into_iter().map(|(name, bytes)| (name.clone(), Asset::new(&name, bytes))));
     }
 

@@ -6,6 +6,8 @@ use anaume_core::report::site::{SiteModel, WEB_MODEL, WebModel};
 use anyhow::Context;
 use rust_embed::Embed;
 
+use super::assets::NamedFile;
+
 /// Its name.
 const NAME: &str = "anaume-ja-mini";
 
@@ -15,7 +17,7 @@ const NAME: &str = "anaume-ja-mini";
 struct Folder;
 
 /// The model, and the content of its files by address.
-pub fn model() -> anyhow::Result<(SiteModel, Vec<(String, Cow<'static, [u8]>)>)> {
+pub fn model() -> anyhow::Result<(SiteModel, Vec<NamedFile>)> {
     let mut model = WebModel::from_json(&String::from_utf8_lossy(&content(WEB_MODEL)?))?.model;
     model.name = NAME.into();
     let mut files = Vec::new();
