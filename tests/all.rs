@@ -37,4 +37,5 @@ mod teeth;
 mod text_pairs;
 mod tokenizer;
 mod training;
+mod unigram;
 mod weights;
