@@ -1,5 +1,6 @@
 //! `anaume bench`: how fast this machine computes, in numbers that can be held against another program's.
 
+mod ops;
 mod tokenizer;
 
 use std::path::PathBuf;
@@ -36,6 +37,9 @@ pub enum Command {
     /// A whole training step with 30 % of the tokens masked
     #[command(after_help = "Example:\n  anaume bench step --preset base --batch 8 --length 512")]
     Step(Args),
+    /// Each operation of a model, compared with its reference first
+    #[command(after_help = "Example:\n  anaume bench ops --preset base --batch 8 --length 512")]
+    Ops(ops::Args),
     /// Ids of whole documents, after they were compared with those of Hugging Face's library
     #[command(after_help = "Example:\n  anaume bench tokenizer tokenizer/ documents.jsonl.gz --threads 4")]
     Tokenizer(tokenizer::Args),
@@ -84,6 +88,7 @@ pub fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Encoder(args) => model("encoder", args),
         Command::Step(args) => model("step", args),
+        Command::Ops(args) => ops::run(args),
         Command::Tokenizer(args) => tokenizer::run(args),
     }
 }

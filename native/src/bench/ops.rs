@@ -1,0 +1,393 @@
+//! `anaume bench ops`: the operations of a model one by one, each compared with its composition of tensor operations first.
+
+use std::time::Instant;
+
+use anaume_core::config::{ModelConfig, preset_names};
+use anaume_core::layers::Precision;
+use anaume_shaders::adamw::{AdamWStep, adamw};
+use anaume_shaders::attention::{GLOBAL, attention, attention_reference};
+use anaume_shaders::cross_entropy::{cross_entropy, cross_entropy_reference};
+use anaume_shaders::geglu::{geglu, geglu_reference};
+use anaume_shaders::layer_norm::{layer_norm, layer_norm_reference};
+use anaume_shaders::linear::{linear_bf16, linear_bf16_reference};
+use anaume_shaders::rope::{rope, rope_reference};
+use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{LLM_JP_VOCAB_SIZE, matmul_peak, precision};
+use crate::device::{Choice, check_precision};
+use crate::exit::{Coded, Exit};
+use crate::plan::name;
+use crate::progress::format_si;
+
+/// Arguments of `anaume bench ops`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Size whose operations are measured, with the vocabulary of llm-jp-modernbert
+    #[arg(long, default_value = "base", value_parser = clap::builder::PossibleValuesParser::new(preset_names()))]
+    preset: String,
+    /// Sequences
+    #[arg(long, default_value_t = 8)]
+    batch: usize,
+    /// Tokens of each
+    #[arg(long, default_value_t = 512)]
+    length: usize,
+    /// Timed runs after one warm-up
+    #[arg(long, default_value_t = 7)]
+    runs: usize,
+    /// What the operations take: f32, f16 or bf16 (matrix products on processors alone)
+    #[arg(long, default_value = "f32", value_parser = precision)]
+    precision: Precision,
+    /// Only operations whose name contains this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// auto, cpu, gpu, or a name that `anaume devices` lists
+    #[arg(long, default_value = "auto")]
+    device: Choice,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+type Operation = Box<dyn Fn(&[Tensor<2>]) -> Tensor<2>>;
+
+/// An operation at the size of a model, and what it is to agree with.
+struct Op {
+    name: &'static str,
+    /// Shapes of the differentiable inputs.
+    shapes: Vec<[usize; 2]>,
+    dtype: DType,
+    run: Operation,
+    /// The same composed of tensor operations, and shapes small enough for it; none where it is one of burn's own.
+    reference: Option<(Operation, Vec<[usize; 2]>)>,
+    /// Floating-point operations, counted for matrix products alone.
+    flops: f64,
+    /// Bytes that have to be read and written, each value once.
+    bytes: f64,
+    has_gradient: bool,
+}
+
+/// What was measured of one.
+#[derive(Serialize)]
+struct Measured {
+    name: &'static str,
+    seconds: f64,
+    quartiles: [f64; 2],
+    /// Forward and backward together; none of what has no gradient.
+    with_gradient_seconds: Option<f64>,
+    flops_per_second: f64,
+    bytes_per_second: f64,
+    /// Of the matrix-product peak or of the copy peak, whichever is nearer.
+    share_of_peak: f64,
+    /// Largest difference from the composition, relative to its largest value; of outputs and gradients.
+    difference: Option<f64>,
+}
+
+/// `anaume bench ops`.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let ready = args.device.open()?;
+    check_precision(&ready.device, args.precision)?;
+    let config = ModelConfig::preset(&args.preset, LLM_JP_VOCAB_SIZE)?;
+    let [matmul, copy] = [matmul_peak(&ready.device, args.precision)?, copy_peak(&ready.device, args.runs)?];
+    if !args.json {
+        println!(
+            "{}x{} of {} on {} in {}; matrix product {}FLOP/s, copy {}B/s\n",
+            args.batch,
+            args.length,
+            args.preset,
+            ready.description,
+            name(args.precision),
+            format_si(matmul),
+            format_si(copy)
+        );
+        println!("operation                     forward    + backward    FLOP/s       B/s   of peak   difference");
+    }
+    let mut all = Vec::new();
+    for op in ops(&config, args).iter().filter(|op| op.name.contains(&args.only)) {
+        let measured = measure(op, args.runs, [matmul, copy], &ready.device)?;
+        if !args.json {
+            print_row(&measured);
+        }
+        all.push(measured);
+    }
+    if args.json {
+        let document = json!({
+            "what": "ops", "preset": args.preset, "batch": args.batch, "length": args.length, "precision": args.precision,
+            "device": ready.description, "matmul_peak_flops": matmul, "copy_peak_bytes": copy, "ops": all,
+        });
+        println!("{document:#}");
+    }
+    Ok(())
+}
+
+fn print_row(op: &Measured) {
+    let milliseconds = |seconds: f64| format!("{:.3} ms", seconds * 1e3);
+    println!(
+        "{:<26} {:>10} {:>13} {:>9} {:>9} {:>8.0} % {:>12}",
+        op.name,
+        milliseconds(op.seconds),
+        op.with_gradient_seconds.map_or("-".into(), milliseconds),
+        format_si(op.flops_per_second),
+        format_si(op.bytes_per_second),
+        op.share_of_peak * 100.0,
+        op.difference.map_or("-".into(), |difference| format!("{difference:.1e}")),
+    );
+}
+
+fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
+    let (d, i, v) = (config.hidden_size, config.intermediate_size, config.vocab_size);
+    let (heads, head_size) = (config.num_attention_heads, config.head_size());
+    let t = args.batch * args.length;
+    let m = t * 3 / 10;
+    let dtype = if args.precision == Precision::F16 { DType::F16 } else { DType::F32 };
+    let size = dtype.size() as f64;
+    let linear = |name, rows: usize, [out, input]: [usize; 2]| {
+        let bf16 = args.precision == Precision::BF16;
+        let product: fn(&[Tensor<2>]) -> Tensor<2> = match bf16 {
+            true => |x| linear_bf16(x[0].clone(), x[1].clone()),
+            false => |x| x[0].clone().matmul(x[1].clone().transpose()),
+        };
+        let reference: Operation = Box::new(|x| linear_bf16_reference(x[0].clone(), x[1].clone()));
+        Op {
+            name,
+            shapes: vec![[rows, input], [out, input]],
+            dtype,
+            run: Box::new(product),
+            reference: bf16.then(|| (reference, vec![[64, input], [96, input]])),
+            flops: 2.0 * (rows * out * input) as f64,
+            bytes: size * (rows * input + out * input + rows * out) as f64,
+            has_gradient: true,
+        }
+    };
+    let attention = |name, window: usize| {
+        let seen = args.length.min(window.saturating_mul(2).saturating_add(1));
+        let with = move |operation: fn(Tensor<2>, Tensor<2, Int>, usize, usize) -> Tensor<2>, length: usize| {
+            move |x: &[Tensor<2>]| {
+                operation(x[0].clone(), bounds(x[0].dims()[0], length, &x[0].device()), heads, window)
+            }
+        };
+        Op {
+            name,
+            shapes: vec![[t, 3 * d]],
+            dtype,
+            run: Box::new(with(attention, args.length)),
+            reference: Some((Box::new(with(attention_reference, args.length)), vec![[args.length.min(384), 3 * d]])),
+            flops: 4.0 * (t * seen * d) as f64,
+            bytes: size * (4 * t * d) as f64,
+            has_gradient: true,
+        }
+    };
+    let rotated = move |operation: fn(Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>| {
+        move |x: &[Tensor<2>]| operation(x[0].clone(), x[1].clone().detach(), x[1].clone().detach())
+    };
+    let normed = |operation: fn(Tensor<2>, Tensor<1>, f64) -> Tensor<2>| {
+        move |x: &[Tensor<2>]| operation(x[0].clone(), x[1].clone().reshape([-1]), 1e-5)
+    };
+    let losses = |operation: fn(Tensor<2>, Tensor<1, Int>) -> Tensor<2>| {
+        move |x: &[Tensor<2>]| operation(x[0].clone(), indices(x[0].dims(), &x[0].device())).narrow(0, 0, 1)
+    };
+    let fused = |name, shapes: Vec<[usize; 2]>, run: Operation, reference: Operation, small, values: usize| Op {
+        name,
+        shapes,
+        dtype,
+        run,
+        reference: Some((reference, small)),
+        flops: 0.0,
+        bytes: size * values as f64,
+        has_gradient: true,
+    };
+    let parameters = config.num_parameters();
+    vec![
+        linear("linear Wqkv", t, [3 * d, d]),
+        linear("linear Wo", t, [d, d]),
+        linear("linear Wi", t, [2 * i, d]),
+        linear("linear mlp.Wo", t, [d, i]),
+        linear("linear decoder", m, [v, d]),
+        attention("attention local", config.sliding_window()),
+        attention("attention global", GLOBAL),
+        fused(
+            "rope",
+            vec![[t, 3 * d], [t, head_size / 2]],
+            Box::new(rotated(rope)),
+            Box::new(rotated(rope_reference)),
+            vec![[64, 3 * d], [64, head_size / 2]],
+            6 * t * d,
+        ),
+        fused(
+            "geglu",
+            vec![[t, 2 * i]],
+            Box::new(|x| geglu(x[0].clone())),
+            Box::new(|x| geglu_reference(x[0].clone())),
+            vec![[64, 2 * i]],
+            3 * t * i,
+        ),
+        fused(
+            "layer_norm",
+            vec![[t, d], [1, d]],
+            Box::new(normed(layer_norm)),
+            Box::new(normed(layer_norm_reference)),
+            vec![[64, d], [1, d]],
+            2 * t * d,
+        ),
+        Op {
+            dtype: DType::F32,
+            bytes: 4.0 * (m * v) as f64,
+            ..fused(
+                "cross_entropy",
+                vec![[m, v]],
+                Box::new(losses(cross_entropy)),
+                Box::new(losses(cross_entropy_reference)),
+                vec![[16, v]],
+                0,
+            )
+        },
+        Op {
+            name: "embedding",
+            shapes: vec![[v, d]],
+            dtype: DType::F32,
+            run: Box::new(move |x| x[0].clone().select(0, indices([t, v], &x[0].device()))),
+            reference: None,
+            flops: 0.0,
+            bytes: 8.0 * (t * d) as f64,
+            has_gradient: true,
+        },
+        Op {
+            name: "residual add",
+            shapes: vec![[t, d], [t, d]],
+            dtype: DType::F32,
+            run: Box::new(|x| x[0].clone() + x[1].clone()),
+            reference: None,
+            flops: 0.0,
+            bytes: 12.0 * (t * d) as f64,
+            has_gradient: false,
+        },
+        Op {
+            name: "adamw",
+            shapes: vec![[1, parameters]; 4],
+            dtype: DType::F32,
+            run: Box::new(|x| {
+                let flat = |index: usize| x[index].clone().reshape([-1]);
+                let step = AdamWStep {
+                    learning_rate: 1e-4,
+                    beta1: 0.9,
+                    beta2: 0.98,
+                    epsilon: 1e-6,
+                    weight_decay: 1e-5,
+                    bias_correction1: 0.5,
+                    bias_correction2: 0.5,
+                    gradient_scale: 1.0,
+                };
+                adamw(flat(0), flat(1), [flat(2), flat(3).abs()], step).0.unsqueeze()
+            }),
+            reference: None,
+            flops: 0.0,
+            bytes: 28.0 * parameters as f64,
+            has_gradient: false,
+        },
+    ]
+}
+
+/// First token and end of each token's sequence.
+fn bounds(t: usize, length: usize, device: &Device) -> Tensor<2, Int> {
+    let start = |token: usize| (token / length * length) as i32;
+    let ends = (0..t).map(|token| (start(token) + length as i32).min(t as i32));
+    let values: Vec<i32> = (0..t).map(start).chain(ends).collect();
+    Tensor::from_data(TensorData::new(values, [2, t]), (device, DType::I32))
+}
+
+/// `m` numbers below `v`, spread over them.
+fn indices([m, v]: [usize; 2], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i32> = (0..m).map(|row| (row.wrapping_mul(2_654_435_761) % v) as i32).collect();
+    Tensor::from_data(TensorData::new(values, [m]), (device, DType::I32))
+}
+
+fn inputs(shapes: &[[usize; 2]], dtype: DType, device: &Device) -> Vec<Tensor<2>> {
+    let random = |shape: &[usize; 2]| -> Tensor<2> {
+        let values: Tensor<2> = Tensor::random(*shape, Distribution::Uniform(-1.0, 1.0), device);
+        values.cast(dtype)
+    };
+    shapes.iter().map(random).collect()
+}
+
+/// The same values as leaves of a graph.
+fn tracked(inputs: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
+    inputs.into_iter().map(|input| Tensor::from_inner(input).require_grad()).collect()
+}
+
+fn measure(op: &Op, runs: usize, peaks: [f64; 2], device: &Device) -> anyhow::Result<Measured> {
+    let difference = op.reference.as_ref().map(|(reference, small)| difference(op, reference, small, device));
+    let difference = difference.transpose()?;
+    let tolerance = if op.dtype == DType::F16 { 2e-2 } else { 1e-4 };
+    if let Some(difference) = difference.filter(|difference| difference.is_nan() || *difference > tolerance) {
+        let message = format!("{}: differs from its reference by {difference:.1e} on this device", op.name);
+        return Err(Coded::error(Exit::Numerical, message));
+    }
+    let inputs_of_op = inputs(&op.shapes, op.dtype, device);
+    let seconds = time(runs, device, || drop((op.run)(&inputs_of_op)))?;
+    let median = seconds[seconds.len() / 2];
+    let mut with_gradient_seconds = None;
+    if op.has_gradient {
+        let tracked = tracked(inputs_of_op);
+        let seconds = time(runs, device, || drop((op.run)(&tracked).backward()))?;
+        with_gradient_seconds = Some(seconds[seconds.len() / 2]);
+    }
+    let (flops_per_second, bytes_per_second) = (op.flops / median, op.bytes / median);
+    Ok(Measured {
+        name: op.name,
+        seconds: median,
+        quartiles: [seconds[seconds.len() / 4], seconds[seconds.len() * 3 / 4]],
+        with_gradient_seconds,
+        flops_per_second,
+        bytes_per_second,
+        share_of_peak: (flops_per_second / peaks[0]).max(bytes_per_second / peaks[1]),
+        difference,
+    })
+}
+
+/// Largest relative difference of output and gradients between an operation and its reference at a small size.
+fn difference(op: &Op, reference: &Operation, small: &[[usize; 2]], device: &Device) -> anyhow::Result<f64> {
+    let inputs = tracked(inputs(small, op.dtype, device));
+    let evaluate = |operation: &Operation| {
+        let output = operation(&inputs);
+        let mut gradients = output.clone().backward();
+        let mut all = vec![output.inner()];
+        all.extend(inputs.iter().filter_map(|input| input.grad_remove(&mut gradients)));
+        all
+    };
+    let (actual, expected) = (evaluate(&op.run), evaluate(reference));
+    let mut largest = 0.0_f64;
+    for (actual, expected) in actual.into_iter().zip(expected) {
+        let expected = expected.cast(DType::F32);
+        let scale = expected.clone().abs().max();
+        let ratio: f32 = ((actual.cast(DType::F32) - expected).abs().max() / scale).into_scalar();
+        // `max` would drop a NaN.
+        largest = if f64::from(ratio) <= largest { largest } else { f64::from(ratio) };
+    }
+    Ok(largest)
+}
+
+/// Seconds of one call in each run, sorted: enough calls are enqueued at a time that waiting for the device does not count.
+fn time(runs: usize, device: &Device, mut work: impl FnMut()) -> anyhow::Result<Vec<f64>> {
+    /// Seconds that a run is to take.
+    const RUN_SECS: f64 = 0.02;
+    let mut calls = |count: usize| -> anyhow::Result<f64> {
+        let start = Instant::now();
+        (0..count).for_each(|_| work());
+        device.sync()?;
+        Ok(start.elapsed().as_secs_f64() / count as f64)
+    };
+    calls(1)?;
+    let count = (RUN_SECS / calls(1)?).clamp(1.0, 50.0) as usize;
+    let mut seconds = (0..runs.max(1)).map(|_| calls(count)).collect::<anyhow::Result<Vec<_>>>()?;
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds)
+}
+
+/// Bytes read and written a second by the plainest kernel: the ceiling of what computes little.
+fn copy_peak(device: &Device, runs: usize) -> anyhow::Result<f64> {
+    let values = 1 << 26;
+    let x = Tensor::<1>::random([values], Distribution::Uniform(-1.0, 1.0), device);
+    let seconds = time(runs, device, || drop(x.clone().add_scalar(1.0)))?;
+    Ok(8.0 * values as f64 / seconds[0])
+}
