@@ -32,6 +32,7 @@ mod retrieval;
 mod schema;
 mod serve;
 mod shaders;
+mod shaders_f16;
 mod share;
 mod teeth;
 mod text_pairs;

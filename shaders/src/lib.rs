@@ -15,9 +15,12 @@ pub mod cross_entropy;
 pub mod geglu;
 pub mod layer_norm;
 pub mod linear;
+pub mod linear_f16;
 pub mod rope;
 
 #[cfg(feature = "flex")]
 mod cpu;
 #[cfg(feature = "wgpu")]
 mod gpu;
+#[cfg(feature = "wgpu")]
+mod tile;

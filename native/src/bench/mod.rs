@@ -14,6 +14,7 @@ use anaume_core::optim::{AdamW, AdamWConfig};
 use anaume_core::train_step::Trainer;
 use anaume_core::weights::{RandomParameters, read_back};
 use anaume_shaders::linear::linear_bf16;
+use anaume_shaders::linear_f16::linear_f16;
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -205,23 +206,42 @@ fn time(runs: usize, mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Re
     Ok(seconds)
 }
 
+/// Seconds of one call in each run, sorted: enough calls are enqueued at a time that waiting for the device does not count.
+fn time_enqueued(runs: usize, device: &Device, mut work: impl FnMut()) -> anyhow::Result<Vec<f64>> {
+    /// Seconds that a run is to take.
+    const RUN_SECS: f64 = 0.02;
+    let mut calls = |count: usize| -> anyhow::Result<f64> {
+        let start = Instant::now();
+        (0..count).for_each(|_| work());
+        device.sync()?;
+        Ok(start.elapsed().as_secs_f64() / count as f64)
+    };
+    calls(1)?;
+    let count = (RUN_SECS / calls(1)?).clamp(1.0, 50.0) as usize;
+    let mut seconds = (0..runs.max(1)).map(|_| calls(count)).collect::<anyhow::Result<Vec<_>>>()?;
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds)
+}
+
 /// Floating-point operations a second of a large matrix product: the ceiling that shares are given of.
 pub fn matmul_peak(device: &Device, precision: Precision) -> anyhow::Result<f64> {
-    let square = |matrix: &Tensor<2>| match precision {
-        Precision::F32 | Precision::F16 => matrix.clone().matmul(matrix.clone()),
-        Precision::BF16 => linear_bf16(matrix.clone(), matrix.clone()),
+    let square = |x: Tensor<2>| match precision {
+        Precision::F32 => x.clone().matmul(x),
+        Precision::F16 => linear_f16(x.clone(), x),
+        Precision::BF16 => linear_bf16(x.clone(), x),
     };
     let dtype = if precision == Precision::F16 { DType::F16 } else { DType::F32 };
     let product = |n: usize| -> anyhow::Result<f64> {
         let matrix = Tensor::<2>::random([n, n], Distribution::Uniform(-1.0, 1.0), device).cast(dtype);
-        let seconds = time(3, || {
-            pollster::block_on(read_back(square(&matrix).narrow(0, 0, 1)))?;
-            Ok(())
-        })?;
+        let seconds = time_enqueued(3, device, || drop(square(matrix.clone())))?;
         Ok(2.0 * (n as f64).powi(3) / seconds[0])
     };
-    let small = product(512)?;
-    // Slow devices need no larger product to reach their peak, fast ones do.
-    let n = if small > 5e11 { 4096 } else { 1024 };
-    Ok(if small > 2e10 { product(n)?.max(small) } else { small })
+    // The faster the device, the larger the product that it needs to reach its peak; a slow one would take minutes for it.
+    let mut peak = product(512)?;
+    for (above, n) in [(2e10, 1024), (5e11, 4096), (2e13, 8192)] {
+        if peak > above {
+            peak = peak.max(product(n)?);
+        }
+    }
+    Ok(peak)
 }

@@ -1,21 +1,21 @@
 //! `anaume bench ops`: the operations of a model one by one, each compared with its composition of tensor operations first.
 
-use std::time::Instant;
-
 use anaume_core::config::{ModelConfig, preset_names};
 use anaume_core::layers::Precision;
+use anaume_core::weights::read_back;
 use anaume_shaders::adamw::{AdamWStep, adamw};
 use anaume_shaders::attention::{GLOBAL, attention, attention_reference};
 use anaume_shaders::cross_entropy::{cross_entropy, cross_entropy_reference};
 use anaume_shaders::geglu::{geglu, geglu_reference};
 use anaume_shaders::layer_norm::{layer_norm, layer_norm_reference};
 use anaume_shaders::linear::{linear_bf16, linear_bf16_reference};
+use anaume_shaders::linear_f16::{linear_f16, linear_f16_reference};
 use anaume_shaders::rope::{rope, rope_reference};
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{LLM_JP_VOCAB_SIZE, matmul_peak, precision};
+use super::{LLM_JP_VOCAB_SIZE, matmul_peak, precision, time_enqueued};
 use crate::device::{Choice, check_precision};
 use crate::exit::{Coded, Exit};
 use crate::plan::name;
@@ -143,18 +143,19 @@ fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
     let dtype = if args.precision == Precision::F16 { DType::F16 } else { DType::F32 };
     let size = dtype.size() as f64;
     let linear = |name, rows: usize, [out, input]: [usize; 2]| {
-        let bf16 = args.precision == Precision::BF16;
-        let product: fn(&[Tensor<2>]) -> Tensor<2> = match bf16 {
-            true => |x| linear_bf16(x[0].clone(), x[1].clone()),
-            false => |x| x[0].clone().matmul(x[1].clone().transpose()),
+        type Product = fn(Tensor<2>, Tensor<2>) -> Tensor<2>;
+        let own: Option<[Product; 2]> = match args.precision {
+            Precision::F32 => None,
+            Precision::F16 => Some([linear_f16, linear_f16_reference]),
+            Precision::BF16 => Some([linear_bf16, linear_bf16_reference]),
         };
-        let reference: Operation = Box::new(|x| linear_bf16_reference(x[0].clone(), x[1].clone()));
+        let with = |product: Product| -> Operation { Box::new(move |x| product(x[0].clone(), x[1].clone())) };
         Op {
             name,
             shapes: vec![[rows, input], [out, input]],
             dtype,
-            run: Box::new(product),
-            reference: bf16.then(|| (reference, vec![[64, input], [96, input]])),
+            run: with(own.map_or(|x, weight| x.matmul(weight.transpose()), |[fused, _]| fused)),
+            reference: own.map(|[_, reference]| (with(reference), vec![[200, input], [328, input]])),
             flops: 2.0 * (rows * out * input) as f64,
             bytes: size * (rows * input + out * input + rows * out) as f64,
             has_gradient: true,
@@ -324,12 +325,12 @@ fn measure(op: &Op, runs: usize, peaks: [f64; 2], device: &Device) -> anyhow::Re
         return Err(Coded::error(Exit::Numerical, message));
     }
     let inputs_of_op = inputs(&op.shapes, op.dtype, device);
-    let seconds = time(runs, device, || drop((op.run)(&inputs_of_op)))?;
+    let seconds = time_enqueued(runs, device, || drop((op.run)(&inputs_of_op)))?;
     let median = seconds[seconds.len() / 2];
     let mut with_gradient_seconds = None;
     if op.has_gradient {
         let tracked = tracked(inputs_of_op);
-        let seconds = time(runs, device, || drop((op.run)(&tracked).backward()))?;
+        let seconds = time_enqueued(runs, device, || drop((op.run)(&tracked).backward()))?;
         with_gradient_seconds = Some(seconds[seconds.len() / 2]);
     }
     let (flops_per_second, bytes_per_second) = (op.flops / median, op.bytes / median);
@@ -345,49 +346,37 @@ fn measure(op: &Op, runs: usize, peaks: [f64; 2], device: &Device) -> anyhow::Re
     })
 }
 
-/// Largest relative difference of output and gradients between an operation and its reference at a small size.
+/// Largest relative difference of output and gradients between an operation and its reference at a small size. The reference
+/// is computed by the CPU in f32, from values that both types have.
 fn difference(op: &Op, reference: &Operation, small: &[[usize; 2]], device: &Device) -> anyhow::Result<f64> {
-    let inputs = tracked(inputs(small, op.dtype, device));
-    let evaluate = |operation: &Operation| {
+    let evaluate = |operation: &Operation, inputs: Vec<Tensor<2>>| -> anyhow::Result<Vec<Vec<f32>>> {
+        let inputs = tracked(inputs);
         let output = operation(&inputs);
         let mut gradients = output.clone().backward();
         let mut all = vec![output.inner()];
         all.extend(inputs.iter().filter_map(|input| input.grad_remove(&mut gradients)));
-        all
+        Ok(all.into_iter().map(|tensor| pollster::block_on(read_back(tensor))).collect::<Result<_, _>>()?)
     };
-    let (actual, expected) = (evaluate(&op.run), evaluate(reference));
+    let values = inputs(small, op.dtype, &Device::flex());
+    let on_device = |input: &Tensor<2>| input.clone().to_device(device);
+    let actual = evaluate(&op.run, values.iter().map(on_device).collect())?;
+    let expected = evaluate(reference, values.into_iter().map(|input| input.cast(DType::F32)).collect())?;
     let mut largest = 0.0_f64;
-    for (actual, expected) in actual.into_iter().zip(expected) {
-        let expected = expected.cast(DType::F32);
-        let scale = expected.clone().abs().max();
-        let ratio: f32 = ((actual.cast(DType::F32) - expected).abs().max() / scale).into_scalar();
-        // `max` would drop a NaN.
-        largest = if f64::from(ratio) <= largest { largest } else { f64::from(ratio) };
+    for (actual, expected) in actual.iter().zip(&expected) {
+        let scale = expected.iter().map(|value| value.abs()).fold(0.0, f32::max);
+        for (actual, expected) in actual.iter().zip(expected) {
+            let ratio = f64::from((actual - expected).abs() / scale);
+            // `max` would drop a NaN.
+            largest = if ratio <= largest { largest } else { ratio };
+        }
     }
     Ok(largest)
-}
-
-/// Seconds of one call in each run, sorted: enough calls are enqueued at a time that waiting for the device does not count.
-fn time(runs: usize, device: &Device, mut work: impl FnMut()) -> anyhow::Result<Vec<f64>> {
-    /// Seconds that a run is to take.
-    const RUN_SECS: f64 = 0.02;
-    let mut calls = |count: usize| -> anyhow::Result<f64> {
-        let start = Instant::now();
-        (0..count).for_each(|_| work());
-        device.sync()?;
-        Ok(start.elapsed().as_secs_f64() / count as f64)
-    };
-    calls(1)?;
-    let count = (RUN_SECS / calls(1)?).clamp(1.0, 50.0) as usize;
-    let mut seconds = (0..runs.max(1)).map(|_| calls(count)).collect::<anyhow::Result<Vec<_>>>()?;
-    seconds.sort_by(f64::total_cmp);
-    Ok(seconds)
 }
 
 /// Bytes read and written a second by the plainest kernel: the ceiling of what computes little.
 fn copy_peak(device: &Device, runs: usize) -> anyhow::Result<f64> {
     let values = 1 << 26;
     let x = Tensor::<1>::random([values], Distribution::Uniform(-1.0, 1.0), device);
-    let seconds = time(runs, device, || drop(x.clone().add_scalar(1.0)))?;
+    let seconds = time_enqueued(runs, device, || drop(x.clone().add_scalar(1.0)))?;
     Ok(8.0 * values as f64 / seconds[0])
 }

@@ -1,0 +1,638 @@
+//! Attention on GPUs, tile by tile: a workgroup takes some rows (queries, or keys in one of the backward passes) of one head,
+//! and walks over the tokens that they see.
+//!
+//! Legend: `own` is the block of rows of the workgroup, `other` the block of tokens that it looks at in one turn.
+
+use super::*;
+use crate::gpu;
+use crate::tile::{GROUP, ROWS, Sums, dot, has_tensor_cores, lane, put_pair, values_per_vector};
+use burn::backend::cubecl::dtype_to_elem_type;
+use burn::tensor::DType;
+use burn_cubecl::CubeBackend;
+use cubecl::prelude::*;
+
+/// By how much, as an exponent of e, a score may exceed the maximum that the sums stand for before they are rescaled (Dao et
+/// al., FlashAttention-4): weights stay below 3,000, far from the largest f16.
+const RESCALE_ABOVE: f32 = 8.0;
+/// Two units share a row in what is done element by element.
+const UNITS_PER_ROW: usize = 2;
+
+/// How a kernel cuts its work; part of the compiled kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Plan {
+    heads: usize,
+    head_size: usize,
+    /// Groups of 32 units, each with 16 rows.
+    groups: usize,
+    /// Tokens of `other`.
+    others: usize,
+    tensor_cores: bool,
+}
+
+impl Plan {
+    /// The largest blocks whose `tiles` of own rows and `others` of other tokens fit the device's workgroup memory.
+    fn new(client: &Client, num_heads: usize, head_size: usize, dtype: DType, tiles: [usize; 2]) -> Self {
+        const SIZES: [(usize, usize); 6] = [(4, 64), (4, 32), (2, 32), (2, 16), (1, 16), (1, 16)];
+        // A head's values begin at a multiple of 16 bytes in every row then.
+        let tensor_cores = dtype == DType::F16 && head_size % 8 == 0 && has_tensor_cores(client);
+        let limit = client.properties().hardware.max_shared_memory_size;
+        let plans = SIZES.map(|(groups, others)| Self { heads: num_heads, head_size, groups, others, tensor_cores });
+        *plans.iter().find(|plan| plan.bytes(tiles) <= limit).unwrap_or(&plans[SIZES.len() - 1])
+    }
+
+    fn bytes(&self, [own, other]: [usize; 2]) -> usize {
+        let factor_bytes = if self.tensor_cores { 2 } else { 4 };
+        let factors = (own * self.rows() + other * self.others) * self.stride() + self.rows() * self.weight_stride();
+        factors * factor_bytes + 4 * (self.rows() * (self.score_stride() + 4) + 2 * self.others)
+    }
+
+    fn rows(&self) -> usize {
+        ROWS * self.groups
+    }
+
+    /// Columns of a tile: the head size, filled up.
+    fn width(&self) -> usize {
+        self.head_size.next_multiple_of(ROWS)
+    }
+
+    /// Distances between rows in workgroup memory, multiples of 16 bytes that spread rows over its banks.
+    fn stride(&self) -> usize {
+        self.width() + 8
+    }
+
+    fn weight_stride(&self) -> usize {
+        self.others + 8
+    }
+
+    fn score_stride(&self) -> usize {
+        self.others + 4
+    }
+
+    /// Values of a vector of inputs and factors.
+    fn values(&self) -> usize {
+        values_per_vector(self.tensor_cores)
+    }
+
+    /// The words of these vectors, and how many they have.
+    fn words(&self, dtype: DType) -> (ElemType, usize) {
+        if self.tensor_cores { (dtype_to_elem_type(DType::U32), 4) } else { (dtype_to_elem_type(dtype), 1) }
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.heads * self.head_size
+    }
+
+    /// One workgroup per block of rows and head.
+    fn launch_size(&self, t: usize) -> (CubeCount, CubeDim) {
+        let blocks = t.div_ceil(self.rows()).max(1) as u32;
+        (CubeCount::Static(blocks, self.heads as u32, 1), CubeDim::new_1d((self.groups * GROUP) as u32))
+    }
+}
+
+/// The tokens that a token sees, from the first to before the last; none beyond the end.
+#[cube]
+fn visible(bounds_2t: &[i32], token: usize, t: usize, window: usize) -> (usize, usize) {
+    let known = min(token, t - 1);
+    let start = usize::cast_from(bounds_2t[known]);
+    let end = usize::cast_from(bounds_2t[t + known]);
+    let first = if token > start + window { token - window } else { start };
+    (first, if token < t { min(token + window + 1, end) } else { first })
+}
+
+/// The tokens that any of the rows sees.
+#[cube]
+fn visible_to_block(
+    bounds_2t: &[i32],
+    first_row: usize,
+    t: usize,
+    window: usize,
+    #[comptime] plan: Plan,
+) -> (usize, usize) {
+    let last_row = min(first_row + plan.rows(), t) - 1;
+    let (first, _) = visible(bounds_2t, first_row, t, window);
+    let (_, last) = visible(bounds_2t, last_row, t, window);
+    (first, last)
+}
+
+/// Copies the values of a head from `column` on, of `rows` tokens `from_stride` apart, to workgroup memory; zeros where there
+/// are none.
+#[cube]
+#[expect(clippy::too_many_arguments, reason = "two matrices with their places")]
+fn load<W: Numeric, N: Size>(
+    from: &[Vector<W, N>],
+    first_token: usize,
+    t: usize,
+    column: usize,
+    to: &mut [Vector<W, N>],
+    #[comptime] from_stride: usize,
+    #[comptime] rows: usize,
+    #[comptime] plan: Plan,
+) {
+    let values = comptime!(plan.values());
+    let (width, head_width) = comptime!((plan.width() / values, plan.head_size / values));
+    for index in range_stepped(UNIT_POS as usize, rows * width, CUBE_DIM as usize) {
+        let (row, c) = (index / width, index % width);
+        let token = first_token + row;
+        let mut value = Vector::<W, N>::new(W::from_int(0));
+        if token < t && c < head_width {
+            value = from[token * comptime!(from_stride / values) + column / values + c];
+        }
+        to[row * comptime!(plan.stride() / values) + c] = value;
+    }
+}
+
+/// Writes sums, each row multiplied by its factor, to a head's values of the own tokens.
+#[cube]
+fn write<F: Float>(
+    sums: &Sums,
+    factors: &[f32],
+    scratch: &mut [f32],
+    to: &mut [F],
+    first_token: usize,
+    t: usize,
+    column: usize,
+    #[comptime] to_stride: usize,
+    #[comptime] plan: Plan,
+) {
+    let stride = comptime!(plan.score_stride());
+    #[unroll]
+    for tile in 0..comptime!(plan.width() / ROWS) {
+        sync_cube();
+        sums.store(tile, scratch, stride);
+        sync_cube();
+        #[unroll]
+        for i in 0..comptime!(ROWS * ROWS / GROUP) {
+            let row = i * comptime!(GROUP / ROWS) + lane() / ROWS;
+            let c = tile * ROWS + lane() % ROWS;
+            let token = first_token + row;
+            if token < t && c < plan.head_size {
+                to[token * to_stride + column + c] = F::cast_from(scratch[row * stride + lane() % ROWS] * factors[row]);
+            }
+        }
+    }
+}
+
+/// All scores of the group's rows with the other tokens, to workgroup memory.
+#[cube]
+fn store_scores(scores: &Sums, scratch: &mut [f32], #[comptime] plan: Plan) {
+    let end = scratch.len();
+    #[unroll]
+    for tile in 0..comptime!(plan.others / ROWS) {
+        scores.store(tile, &mut scratch[tile * ROWS..end], comptime!(plan.score_stride()));
+    }
+}
+
+/// The column of a unit's value: two units take turns with pairs of columns.
+#[cube]
+fn column_of(index: usize, half: usize) -> usize {
+    index / 2 * comptime!(2 * UNITS_PER_ROW) + half * 2 + index % 2
+}
+
+/// Writes a unit's values of a row, to be a factor.
+#[cube]
+fn put_row<W: Numeric, N: Size>(
+    to: &mut [Vector<W, N>],
+    row_start: usize,
+    half: usize,
+    values: &Array<f32>,
+    #[comptime] plan: Plan,
+) {
+    #[unroll]
+    for j in 0..comptime!(plan.others / UNITS_PER_ROW / 2) {
+        let pair = (values[j * 2], values[j * 2 + 1]);
+        put_pair::<W, N>(to, row_start + column_of(j * 2, half), pair, plan.tensor_cores);
+    }
+}
+
+/// Adds the values of the two units of each row: the sum is in `out` for all.
+#[cube]
+fn sum_rows(value: f32, parts: &mut [f32], out: &mut [f32], #[comptime] plan: Plan) {
+    parts[UNIT_POS as usize] = value;
+    sync_cube();
+    if (UNIT_POS as usize) < plan.rows() {
+        out[UNIT_POS as usize] =
+            parts[UNIT_POS as usize * UNITS_PER_ROW] + parts[UNIT_POS as usize * UNITS_PER_ROW + 1];
+    }
+    sync_cube();
+}
+
+#[cube(launch_unchecked)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its numbers one by one")]
+fn forward<F: Float, W: Numeric, N: Size>(
+    qkv_t3d: &[Vector<W, N>],
+    bounds_2t: &[i32],
+    output_td: &mut [F],
+    log_sum_th: &mut [f32],
+    t: usize,
+    window: usize,
+    #[comptime] plan: Plan,
+    #[define(F)] _dtype: ElemType,
+    #[define(W)] _word: ElemType,
+) {
+    let (rows, values) = comptime!((plan.rows(), plan.values()));
+    let (stride, score_stride, weight_stride) = comptime!((plan.stride(), plan.score_stride(), plan.weight_stride()));
+    let (others, width, d) = comptime!((plan.others, plan.width(), plan.hidden_size()));
+    let per_unit = comptime!(others / UNITS_PER_ROW);
+    let mut queries = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * stride / values));
+    // Keys, then the values of the same tokens.
+    let mut tile = Shared::<[Vector<W, N>]>::new_slice(comptime!(others * stride / values));
+    let mut scores = Shared::<[f32]>::new_slice(comptime!(rows * score_stride));
+    let mut weights = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * weight_stride / values));
+    let mut factors = Shared::<[f32]>::new_slice(rows);
+    let mut parts = Shared::<[f32]>::new_slice(comptime!(rows * UNITS_PER_ROW));
+
+    let first_row = CUBE_POS_X as usize * rows;
+    let head = CUBE_POS_Y as usize;
+    let group_row = UNIT_POS as usize / GROUP * ROWS;
+    let row = UNIT_POS as usize / UNITS_PER_ROW;
+    let half = UNIT_POS as usize % UNITS_PER_ROW;
+    let token = first_row + row;
+    let column = head * plan.head_size;
+    let scale = 1.0f32 / f32::cast_from(plan.head_size).sqrt();
+    let (first, last) = visible(bounds_2t, token, t, window);
+    let (block_first, block_last) = visible_to_block(bounds_2t, first_row, t, window, plan);
+
+    load::<W, N>(qkv_t3d, first_row, t, column, &mut queries, comptime!(3 * d), rows, plan);
+    let mut output = Sums::zero(width, plan.tensor_cores);
+    let mut maximum = f32::new(-1.0e30);
+    let mut sum = 0.0f32;
+    for other in range_stepped(block_first, block_last, others) {
+        sync_cube();
+        load::<W, N>(qkv_t3d, other, t, column + d, &mut tile, comptime!(3 * d), others, plan);
+        sync_cube();
+        let mut products = Sums::zero(others, plan.tensor_cores);
+        let own = &queries[group_row * comptime!(stride / values)..queries.len()];
+        products.add_product::<W, N>(own, stride, &tile, stride, true, width, others);
+        let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
+        store_scores(&products, scratch, plan);
+        sync_cube();
+        load::<W, N>(qkv_t3d, other, t, column + 2 * d, &mut tile, comptime!(3 * d), others, plan);
+
+        let mut highest = f32::new(-1.0e30);
+        for c in 0..others {
+            let is_visible = other + c >= first && other + c < last;
+            let score = scores[row * score_stride + c] * scale;
+            highest = max(highest, if is_visible { score } else { f32::new(-1.0e30) });
+        }
+        let mut factor = 1.0f32;
+        if highest > maximum + RESCALE_ABOVE {
+            factor = (maximum - highest).exp();
+            maximum = highest;
+        }
+        sum *= factor;
+        let mut probabilities = Array::<f32>::new(per_unit);
+        #[unroll]
+        for j in 0..per_unit {
+            let c = column_of(j, half);
+            let is_visible = other + c >= first && other + c < last;
+            let score = scores[row * score_stride + c] * scale;
+            probabilities[j] = if is_visible { (score - maximum).exp() } else { 0.0f32 };
+            sum += probabilities[j];
+        }
+        put_row::<W, N>(&mut weights, row * weight_stride, half, &probabilities, plan);
+        if half == 0 {
+            factors[row] = factor;
+        }
+        sync_cube();
+        let own_factors = &factors[group_row..factors.len()];
+        let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
+        output.scale_rows(own_factors, scratch, score_stride, width);
+        let own = &weights[group_row * comptime!(weight_stride / values)..weights.len()];
+        output.add_product::<W, N>(own, weight_stride, &tile, stride, false, others, width);
+    }
+    sync_cube();
+    sum_rows(sum, &mut parts, &mut factors, plan);
+    if half == 0 && token < t {
+        log_sum_th[token * plan.heads + head] = maximum + factors[row].ln();
+    }
+    sync_cube();
+    if (UNIT_POS as usize) < rows {
+        factors[UNIT_POS as usize] = 1.0f32 / factors[UNIT_POS as usize];
+    }
+    let own_factors = &factors[group_row..factors.len()];
+    let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
+    write::<F>(&output, own_factors, scratch, output_td, first_row + group_row, t, column, d, plan);
+}
+
+/// The gradients of the queries, and the sums over their rows that the keys' gradients need.
+#[cube(launch_unchecked)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its numbers one by one")]
+fn backward_query<F: Float, W: Numeric, N: Size>(
+    qkv_t3d: &[Vector<W, N>],
+    bounds_2t: &[i32],
+    output_td: &[Vector<W, N>],
+    log_sum_th: &[f32],
+    grad_td: &[Vector<W, N>],
+    d_qkv_t3d: &mut [F],
+    delta_th: &mut [f32],
+    t: usize,
+    window: usize,
+    #[comptime] plan: Plan,
+    #[define(F)] _dtype: ElemType,
+    #[define(W)] _word: ElemType,
+) {
+    let (rows, values) = comptime!((plan.rows(), plan.values()));
+    let (stride, score_stride, weight_stride) = comptime!((plan.stride(), plan.score_stride(), plan.weight_stride()));
+    let (others, width, d) = comptime!((plan.others, plan.width(), plan.hidden_size()));
+    let per_unit = comptime!(others / UNITS_PER_ROW);
+    let mut queries = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * stride / values));
+    let mut grads = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * stride / values));
+    let mut keys = Shared::<[Vector<W, N>]>::new_slice(comptime!(others * stride / values));
+    let mut value_tile = Shared::<[Vector<W, N>]>::new_slice(comptime!(others * stride / values));
+    let mut scores = Shared::<[f32]>::new_slice(comptime!(rows * score_stride));
+    let mut weights = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * weight_stride / values));
+    let mut deltas = Shared::<[f32]>::new_slice(rows);
+    let mut parts = Shared::<[f32]>::new_slice(comptime!(rows * UNITS_PER_ROW));
+
+    let first_row = CUBE_POS_X as usize * rows;
+    let head = CUBE_POS_Y as usize;
+    let group_row = UNIT_POS as usize / GROUP * ROWS;
+    let row = UNIT_POS as usize / UNITS_PER_ROW;
+    let half = UNIT_POS as usize % UNITS_PER_ROW;
+    let token = first_row + row;
+    let column = head * plan.head_size;
+    let scale = 1.0f32 / f32::cast_from(plan.head_size).sqrt();
+    let (first, last) = visible(bounds_2t, token, t, window);
+    let (block_first, block_last) = visible_to_block(bounds_2t, first_row, t, window, plan);
+
+    load::<W, N>(qkv_t3d, first_row, t, column, &mut queries, comptime!(3 * d), rows, plan);
+    load::<W, N>(grad_td, first_row, t, column, &mut grads, d, rows, plan);
+    let mut delta = 0.0f32;
+    let mut log_sum = 0.0f32;
+    if token < t {
+        log_sum = log_sum_th[token * plan.heads + head];
+        for j in range_stepped(half, comptime!(plan.head_size / values), UNITS_PER_ROW) {
+            let index = (token * d + column) / values + j;
+            delta += dot::<W, N>(output_td[index], grad_td[index], plan.tensor_cores);
+        }
+    }
+    sum_rows(delta, &mut parts, &mut deltas, plan);
+    if half == 0 && token < t {
+        delta_th[token * plan.heads + head] = deltas[row];
+    }
+    let mut d_query = Sums::zero(width, plan.tensor_cores);
+    for other in range_stepped(block_first, block_last, others) {
+        sync_cube();
+        load::<W, N>(qkv_t3d, other, t, column + d, &mut keys, comptime!(3 * d), others, plan);
+        load::<W, N>(qkv_t3d, other, t, column + 2 * d, &mut value_tile, comptime!(3 * d), others, plan);
+        sync_cube();
+        let mut products = Sums::zero(others, plan.tensor_cores);
+        let own = &queries[group_row * comptime!(stride / values)..queries.len()];
+        products.add_product::<W, N>(own, stride, &keys, stride, true, width, others);
+        let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
+        store_scores(&products, scratch, plan);
+        sync_cube();
+        let mut probabilities = Array::<f32>::new(per_unit);
+        #[unroll]
+        for j in 0..per_unit {
+            let c = column_of(j, half);
+            let is_visible = other + c >= first && other + c < last;
+            let score = scores[row * score_stride + c] * scale;
+            probabilities[j] = if is_visible { (score - log_sum).exp() } else { 0.0f32 };
+        }
+        sync_cube();
+        let mut d_weights = Sums::zero(others, plan.tensor_cores);
+        let own = &grads[group_row * comptime!(stride / values)..grads.len()];
+        d_weights.add_product::<W, N>(own, stride, &value_tile, stride, true, width, others);
+        let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
+        store_scores(&d_weights, scratch, plan);
+        sync_cube();
+        #[unroll]
+        for j in 0..per_unit {
+            let d_weight = scores[row * score_stride + column_of(j, half)];
+            probabilities[j] *= (d_weight - deltas[row]) * scale;
+        }
+        put_row::<W, N>(&mut weights, row * weight_stride, half, &probabilities, plan);
+        sync_cube();
+        let own = &weights[group_row * comptime!(weight_stride / values)..weights.len()];
+        d_query.add_product::<W, N>(own, weight_stride, &keys, stride, false, others, width);
+    }
+    sync_cube();
+    if (UNIT_POS as usize) < rows {
+        deltas[UNIT_POS as usize] = 1.0f32;
+    }
+    let ones = &deltas[group_row..deltas.len()];
+    let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
+    write::<F>(&d_query, ones, scratch, d_qkv_t3d, first_row + group_row, t, column, comptime!(3 * d), plan);
+}
+
+/// The gradients of keys and values: rows are keys, and the others are the queries that see them; who sees whom is symmetric.
+#[cube(launch_unchecked)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its numbers one by one")]
+fn backward_key_value<F: Float, W: Numeric, N: Size>(
+    qkv_t3d: &[Vector<W, N>],
+    bounds_2t: &[i32],
+    log_sum_th: &[f32],
+    delta_th: &[f32],
+    grad_td: &[Vector<W, N>],
+    d_qkv_t3d: &mut [F],
+    t: usize,
+    window: usize,
+    #[comptime] plan: Plan,
+    #[define(F)] _dtype: ElemType,
+    #[define(W)] _word: ElemType,
+) {
+    let (rows, values) = comptime!((plan.rows(), plan.values()));
+    let (stride, score_stride, weight_stride) = comptime!((plan.stride(), plan.score_stride(), plan.weight_stride()));
+    let (others, width, d) = comptime!((plan.others, plan.width(), plan.hidden_size()));
+    let per_unit = comptime!(others / UNITS_PER_ROW);
+    let mut keys = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * stride / values));
+    let mut value_tile = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * stride / values));
+    let mut queries = Shared::<[Vector<W, N>]>::new_slice(comptime!(others * stride / values));
+    let mut grads = Shared::<[Vector<W, N>]>::new_slice(comptime!(others * stride / values));
+    let mut scores = Shared::<[f32]>::new_slice(comptime!(rows * score_stride));
+    let mut weights = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * weight_stride / values));
+    let mut log_sums = Shared::<[f32]>::new_slice(others);
+    let mut deltas = Shared::<[f32]>::new_slice(others);
+    let mut ones = Shared::<[f32]>::new_slice(rows);
+
+    let first_row = CUBE_POS_X as usize * rows;
+    let head = CUBE_POS_Y as usize;
+    let group_row = UNIT_POS as usize / GROUP * ROWS;
+    let row = UNIT_POS as usize / UNITS_PER_ROW;
+    let half = UNIT_POS as usize % UNITS_PER_ROW;
+    let token = first_row + row;
+    let column = head * plan.head_size;
+    let scale = 1.0f32 / f32::cast_from(plan.head_size).sqrt();
+    let (first, last) = visible(bounds_2t, token, t, window);
+    let (block_first, block_last) = visible_to_block(bounds_2t, first_row, t, window, plan);
+
+    load::<W, N>(qkv_t3d, first_row, t, column + d, &mut keys, comptime!(3 * d), rows, plan);
+    load::<W, N>(qkv_t3d, first_row, t, column + 2 * d, &mut value_tile, comptime!(3 * d), rows, plan);
+    let mut d_key = Sums::zero(width, plan.tensor_cores);
+    let mut d_value = Sums::zero(width, plan.tensor_cores);
+    for other in range_stepped(block_first, block_last, others) {
+        sync_cube();
+        load::<W, N>(qkv_t3d, other, t, column, &mut queries, comptime!(3 * d), others, plan);
+        load::<W, N>(grad_td, other, t, column, &mut grads, d, others, plan);
+        if (UNIT_POS as usize) < others {
+            let query = min(other + UNIT_POS as usize, t - 1);
+            log_sums[UNIT_POS as usize] = log_sum_th[query * plan.heads + head];
+            deltas[UNIT_POS as usize] = delta_th[query * plan.heads + head];
+        }
+        sync_cube();
+        let mut products = Sums::zero(others, plan.tensor_cores);
+        let own = &keys[group_row * comptime!(stride / values)..keys.len()];
+        products.add_product::<W, N>(own, stride, &queries, stride, true, width, others);
+        let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
+        store_scores(&products, scratch, plan);
+        sync_cube();
+        let mut probabilities = Array::<f32>::new(per_unit);
+        #[unroll]
+        for j in 0..per_unit {
+            let c = column_of(j, half);
+            let is_visible = other + c >= first && other + c < last;
+            let score = scores[row * score_stride + c] * scale;
+            probabilities[j] = if is_visible { (score - log_sums[c]).exp() } else { 0.0f32 };
+        }
+        put_row::<W, N>(&mut weights, row * weight_stride, half, &probabilities, plan);
+        sync_cube();
+        let own = &weights[group_row * comptime!(weight_stride / values)..weights.len()];
+        d_value.add_product::<W, N>(own, weight_stride, &grads, stride, false, others, width);
+        let mut d_weights = Sums::zero(others, plan.tensor_cores);
+        let own = &value_tile[group_row * comptime!(stride / values)..value_tile.len()];
+        d_weights.add_product::<W, N>(own, stride, &grads, stride, true, width, others);
+        let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
+        store_scores(&d_weights, scratch, plan);
+        sync_cube();
+        #[unroll]
+        for j in 0..per_unit {
+            let c = column_of(j, half);
+            probabilities[j] *= (scores[row * score_stride + c] - deltas[c]) * scale;
+        }
+        put_row::<W, N>(&mut weights, row * weight_stride, half, &probabilities, plan);
+        sync_cube();
+        let own = &weights[group_row * comptime!(weight_stride / values)..weights.len()];
+        d_key.add_product::<W, N>(own, weight_stride, &queries, stride, false, others, width);
+    }
+    if (UNIT_POS as usize) < rows {
+        ones[UNIT_POS as usize] = 1.0f32;
+    }
+    let own_ones = &ones[group_row..ones.len()];
+    let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
+    write::<F>(&d_key, own_ones, scratch, d_qkv_t3d, first_row + group_row, t, column + d, comptime!(3 * d), plan);
+    let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
+    write::<F>(
+        &d_value,
+        own_ones,
+        scratch,
+        d_qkv_t3d,
+        first_row + group_row,
+        t,
+        column + 2 * d,
+        comptime!(3 * d),
+        plan,
+    );
+}
+
+/// Own and other tiles of factors in workgroup memory, forward and in each of the backward passes.
+const FORWARD_TILES: [usize; 2] = [1, 1];
+const BACKWARD_TILES: [usize; 2] = [2, 2];
+
+impl AttentionOps for CubeBackend {
+    fn packed_attention(
+        qkv_t3d: FloatTensor<Self>,
+        bounds_2t: IntTensor<Self>,
+        num_heads: usize,
+        window: usize,
+    ) -> FloatTensor<Self> {
+        Self::packed_attention_forward(qkv_t3d, bounds_2t, num_heads, window).0
+    }
+
+    fn packed_attention_forward(
+        qkv_t3d: FloatTensor<Self>,
+        bounds_2t: IntTensor<Self>,
+        num_heads: usize,
+        window: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (qkv_t3d, bounds_2t) = (gpu::contiguous(qkv_t3d), gpu::contiguous(bounds_2t));
+        let [t, width] = qkv_t3d.shape().dims();
+        let d = width / 3;
+        let output_td = gpu::empty(&qkv_t3d, [t, d], qkv_t3d.dtype);
+        let log_sum_th = gpu::empty(&qkv_t3d, [t, num_heads], DType::F32);
+        let (client, dtype) = (qkv_t3d.client.clone(), qkv_t3d.dtype);
+        let plan = Plan::new(&client, num_heads, d / num_heads, dtype, FORWARD_TILES);
+        let (count, dim) = plan.launch_size(t);
+        let (word, words) = plan.words(dtype);
+        // SAFETY: every index is below the tensors' sizes, which the checks on tokens and columns see to.
+        unsafe {
+            forward::launch_unchecked(
+                &client,
+                count,
+                dim,
+                words,
+                qkv_t3d.into_buffer_arg(),
+                bounds_2t.into_buffer_arg(),
+                output_td.clone().into_buffer_arg(),
+                log_sum_th.clone().into_buffer_arg(),
+                t,
+                window,
+                plan,
+                dtype_to_elem_type(dtype),
+                word,
+            );
+        }
+        (output_td, log_sum_th)
+    }
+
+    fn packed_attention_backward(
+        qkv_t3d: FloatTensor<Self>,
+        bounds_2t: IntTensor<Self>,
+        output_td: FloatTensor<Self>,
+        log_sum_th: FloatTensor<Self>,
+        grad_td: FloatTensor<Self>,
+        num_heads: usize,
+        window: usize,
+    ) -> FloatTensor<Self> {
+        let [qkv_t3d, bounds_2t, output_td, log_sum_th, grad_td] =
+            [qkv_t3d, bounds_2t, output_td, log_sum_th, grad_td].map(gpu::contiguous);
+        let [t, width] = qkv_t3d.shape().dims();
+        let d = width / 3;
+        let d_qkv_t3d = gpu::empty(&qkv_t3d, [t, width], qkv_t3d.dtype);
+        let delta_th = gpu::empty(&qkv_t3d, [t, num_heads], DType::F32);
+        let (client, dtype) = (qkv_t3d.client.clone(), qkv_t3d.dtype);
+        let plan = Plan::new(&client, num_heads, d / num_heads, dtype, BACKWARD_TILES);
+        let (count, dim) = plan.launch_size(t);
+        let (word, words) = plan.words(dtype);
+        let dtype = dtype_to_elem_type(dtype);
+        // SAFETY: as forward.
+        unsafe {
+            backward_query::launch_unchecked(
+                &client,
+                count.clone(),
+                dim,
+                words,
+                qkv_t3d.clone().into_buffer_arg(),
+                bounds_2t.clone().into_buffer_arg(),
+                output_td.into_buffer_arg(),
+                log_sum_th.clone().into_buffer_arg(),
+                grad_td.clone().into_buffer_arg(),
+                d_qkv_t3d.clone().into_buffer_arg(),
+                delta_th.clone().into_buffer_arg(),
+                t,
+                window,
+                plan,
+                dtype,
+                word,
+            );
+            backward_key_value::launch_unchecked(
+                &client,
+                count,
+                dim,
+                words,
+                qkv_t3d.into_buffer_arg(),
+                bounds_2t.into_buffer_arg(),
+                log_sum_th.into_buffer_arg(),
+                delta_th.into_buffer_arg(),
+                grad_td.into_buffer_arg(),
+                d_qkv_t3d.clone().into_buffer_arg(),
+                t,
+                window,
+                plan,
+                dtype,
+                word,
+            );
+        }
+        d_qkv_t3d
+    }
+}
