@@ -4,7 +4,7 @@ use anaume_shaders::adamw::{AdamWStep, adamw, adamw_reference};
 use anaume_shaders::attention::{GLOBAL, attention, attention_reference};
 use anaume_shaders::cross_entropy::{cross_entropy, cross_entropy_reference};
 use anaume_shaders::geglu::{geglu, geglu_reference};
-use anaume_shaders::layer_norm::{layer_norm, layer_norm_reference};
+use anaume_shaders::layer_norm::{layer_norm, layer_norm_as, layer_norm_reference};
 use anaume_shaders::linear::{linear_bf16, linear_bf16_reference};
 use anaume_shaders::rope::{rope, rope_reference};
 use anaume_tests::{assert_close, assert_within, devices, largest, matrix, random, read, relative_difference};
@@ -14,6 +14,8 @@ use proptest::test_runner::RngSeed;
 
 /// Of outputs and gradients: f32 sums in another order, and functions within a few units in the last place.
 pub const TOLERANCE: f64 = 3e-5;
+/// Where they are f16: f32 values that differ that little may be rounded to neighbouring numbers.
+const HALF_TOLERANCE: f64 = 1e-3;
 
 /// A differentiable operation on matrices; whatever else it takes it makes on the device of its first input.
 pub type Operation = Box<dyn Fn(&[Tensor<2>]) -> Tensor<2>>;
@@ -53,6 +55,19 @@ pub fn layer_norm_case(t: usize, d: usize, seed: u64) -> Case {
         inputs: inputs(&[[t, d], [1, d]], seed),
         fused: Box::new(move |x: &[Tensor<2>]| layer_norm(x[0].clone(), weight(x), EPSILON)),
         reference: Box::new(move |x: &[Tensor<2>]| layer_norm_reference(x[0].clone(), weight(x), EPSILON)),
+    }
+}
+
+/// [`layer_norm_case`] with an output in f16.
+fn layer_norm_as_f16_case(t: usize, d: usize, seed: u64) -> Case {
+    const EPSILON: f64 = 1e-2;
+    let weight = |x: &[Tensor<2>]| x[1].clone().reshape([-1]);
+    let reference = move |x: &[Tensor<2>]| layer_norm_reference(x[0].clone(), weight(x), EPSILON).cast(DType::F16);
+    Case {
+        name: format!("layer_norm_as f16 [{t}, {d}]"),
+        fused: Box::new(move |x| layer_norm_as(x[0].clone(), weight(x), EPSILON, DType::F16).cast(DType::F32)),
+        reference: Box::new(move |x| reference(x).cast(DType::F32)),
+        ..layer_norm_case(t, d, seed)
     }
 }
 
@@ -166,15 +181,21 @@ pub fn largest_difference(actual: &[Vec<f32>], expected: &[Vec<f32>]) -> f64 {
 }
 
 fn assert_agrees(case: &Case) {
-    assert_agrees_on(case, devices());
+    assert_agrees_on(case, devices(), TOLERANCE);
 }
 
-fn assert_agrees_on(case: &Case, devices: impl IntoIterator<Item = (&'static str, Device)>) {
+/// Of what gives f16, on devices that have it.
+fn assert_agrees_in_half_precision(case: &Case) {
+    let able = devices().into_iter().filter(|(_, device)| device.supports_dtype(DType::F16));
+    assert_agrees_on(case, able, HALF_TOLERANCE);
+}
+
+fn assert_agrees_on(case: &Case, devices: impl IntoIterator<Item = (&'static str, Device)>, tolerance: f64) {
     let expected = evaluate(&case.reference, &case.inputs, &Device::flex());
     for (device_name, device) in devices {
         for (kind, operation) in [("kernel", &case.fused), ("reference", &case.reference)] {
             let difference = largest_difference(&evaluate(operation, &case.inputs, &device), &expected);
-            assert_within(&format!("{}, {kind} on {device_name}", case.name), difference, TOLERANCE);
+            assert_within(&format!("{}, {kind} on {device_name}", case.name), difference, tolerance);
         }
     }
 }
@@ -217,7 +238,7 @@ fn attention_agrees_beyond_the_keys_that_are_taken_together() {
 fn linear_layers_in_bf16_agree_where_the_device_has_bf16() {
     for (seed, (t, k, n)) in (40..).zip([(1, 1, 1), (8, 32, 48), (9, 33, 49), (130, 77, 50), (260, 768, 97)]) {
         let able = devices().into_iter().filter(|(_, device)| device.supports_dtype(DType::BF16));
-        assert_agrees_on(&linear_case(t, k, n, seed), able);
+        assert_agrees_on(&linear_case(t, k, n, seed), able, TOLERANCE);
     }
 }
 
@@ -225,8 +246,17 @@ fn linear_layers_in_bf16_agree_where_the_device_has_bf16() {
 fn sizes_beyond_one_workgroup_agree() {
     assert_agrees(&geglu_case(130, 65, 20));
     assert_agrees(&layer_norm_case(200, 33, 21));
+    assert_agrees(&layer_norm_case(1100, 5, 24));
+    assert_agrees(&layer_norm_case(67, 200, 25));
     assert_agrees(&rope_case(131, 3, 16, 22));
     assert_agrees(&cross_entropy_case(70, 301, 23));
+}
+
+#[test]
+fn half_precision_agrees() {
+    for (seed, (t, d)) in (50..).zip([(3, 8), (40, 63), (33, 130)]) {
+        assert_agrees_in_half_precision(&layer_norm_as_f16_case(t, d, seed));
+    }
 }
 
 proptest! {

@@ -21,3 +21,5 @@ pub mod rope;
 mod cpu;
 #[cfg(feature = "wgpu")]
 mod gpu;
+#[cfg(feature = "wgpu")]
+mod reduce;
