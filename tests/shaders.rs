@@ -143,6 +143,18 @@ pub fn cross_entropy_case(m: usize, v: usize, seed: u64) -> Case {
     }
 }
 
+/// [`cross_entropy_case`] of logits in f16.
+fn cross_entropy_of_f16_case(m: usize, v: usize, seed: u64) -> Case {
+    let Case { name, inputs, fused, reference } = cross_entropy_case(m, v, seed);
+    let half = |x: &[Tensor<2>]| [x[0].clone().cast(DType::F16)];
+    Case {
+        name: format!("{name} of f16"),
+        inputs,
+        fused: Box::new(move |x| fused(&half(x))),
+        reference: Box::new(move |x| reference(&half(x))),
+    }
+}
+
 /// A linear layer in bf16, `[t, k]` to `[t, n]`.
 pub fn linear_case(t: usize, k: usize, n: usize, seed: u64) -> Case {
     let with = |operation: fn(Tensor<2>, Tensor<2>) -> Tensor<2>| -> Operation {
@@ -250,12 +262,29 @@ fn sizes_beyond_one_workgroup_agree() {
     assert_agrees(&layer_norm_case(67, 200, 25));
     assert_agrees(&rope_case(131, 3, 16, 22));
     assert_agrees(&cross_entropy_case(70, 301, 23));
+    assert_agrees(&cross_entropy_case(5, 2050, 26));
+    assert_agrees(&cross_entropy_case(3, 5000, 27));
 }
 
 #[test]
 fn half_precision_agrees() {
     for (seed, (t, d)) in (50..).zip([(3, 8), (40, 63), (33, 130)]) {
         assert_agrees_in_half_precision(&layer_norm_as_f16_case(t, d, seed));
+    }
+    for (seed, (m, v)) in (60..).zip([(3, 7), (5, 2050), (3, 5000), (70, 301)]) {
+        assert_agrees_in_half_precision(&cross_entropy_of_f16_case(m, v, seed));
+    }
+}
+
+#[test]
+fn the_backward_pass_of_cross_entropy_leaves_logits_alone_that_somebody_holds() {
+    let values = random(1, 15);
+    for (device_name, device) in devices() {
+        let logits = matrix(&values, [3, 5], &device.clone().autodiff()).require_grad();
+        let losses = cross_entropy(logits.clone(), labels(3, 5, &device.autodiff()));
+        let mut gradients = losses.sum().backward();
+        assert_ne!(read(logits.grad_remove(&mut gradients).unwrap()), values, "{device_name}");
+        assert_eq!(read(logits.inner()), values, "{device_name}");
     }
 }
 
