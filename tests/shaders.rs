@@ -3,6 +3,7 @@
 use anaume_shaders::adamw::{AdamWStep, adamw, adamw_reference};
 use anaume_shaders::attention::{GLOBAL, attention, attention_reference};
 use anaume_shaders::cross_entropy::{cross_entropy, cross_entropy_reference};
+use anaume_shaders::embedding::{embedding, embedding_reference};
 use anaume_shaders::geglu::{geglu, geglu_reference};
 use anaume_shaders::layer_norm::{layer_norm, layer_norm_as, layer_norm_reference};
 use anaume_shaders::linear::{linear_bf16, linear_bf16_reference};
@@ -155,6 +156,21 @@ fn cross_entropy_of_f16_case(m: usize, v: usize, seed: u64) -> Case {
     }
 }
 
+/// Rows of a table `[v, d]`, `[t, d]`.
+pub fn embedding_case(ids: &[u32], v: usize, d: usize, seed: u64) -> Case {
+    let on = |ids: &[u32], device: &Device| {
+        let values: Vec<i32> = ids.iter().map(|id| id.cast_signed()).collect();
+        Tensor::<1, Int>::from_data(TensorData::new(values, [ids.len()]), (device, DType::I32))
+    };
+    let (own, of_reference) = (ids.to_vec(), ids.to_vec());
+    Case {
+        name: format!("embedding of {} ids in [{v}, {d}]", ids.len()),
+        inputs: inputs(&[[v, d]], seed),
+        fused: Box::new(move |x| embedding(x[0].clone(), on(&own, &x[0].device()), own.as_slice().into())),
+        reference: Box::new(move |x| embedding_reference(x[0].clone(), on(&of_reference, &x[0].device()))),
+    }
+}
+
 /// A linear layer in bf16, `[t, k]` to `[t, n]`.
 pub fn linear_case(t: usize, k: usize, n: usize, seed: u64) -> Case {
     let with = |operation: fn(Tensor<2>, Tensor<2>) -> Tensor<2>| -> Operation {
@@ -221,6 +237,7 @@ pub fn small_cases() -> Vec<Case> {
         attention_case(&[5, 1, 2], 2, 4, 2, 4),
         attention_case(&[4, 3], 1, 8, GLOBAL, 5),
         cross_entropy_case(3, 7, 6),
+        embedding_case(&[1, 0, 3, 1, 1], 5, 3, 7),
     ]
 }
 
@@ -273,6 +290,22 @@ fn half_precision_agrees() {
     }
     for (seed, (m, v)) in (60..).zip([(3, 7), (5, 2050), (3, 5000), (70, 301)]) {
         assert_agrees_in_half_precision(&cross_entropy_of_f16_case(m, v, seed));
+    }
+}
+
+/// Ids below `v`, one of them so often that its tokens are added up in pieces.
+fn ids_with_a_frequent_one(t: usize, v: usize) -> Vec<u32> {
+    (0..t).map(|token| if token % 3 == 0 { 2 } else { (token * 7 % v) as u32 }).collect()
+}
+
+#[test]
+fn embeddings_agree_and_their_gradients_are_the_same_everywhere() {
+    for (seed, (t, v, d)) in (70..).zip([(1, 9, 1), (500, 60, 65), (130, 3000, 3)]) {
+        let case = embedding_case(&ids_with_a_frequent_one(t, v), v, d, seed);
+        assert_agrees(&case);
+        let mut gradients = devices().into_iter().map(|(_, device)| evaluate(&case.fused, &case.inputs, &device));
+        let first = gradients.next().expect("flex is everywhere");
+        gradients.for_each(|others| assert_eq!(others, first, "{}", case.name));
     }
 }
 

@@ -3,7 +3,9 @@
 //! Legend of the shape suffixes: `t` tokens of all sequences, `d` hidden size, `m` chosen tokens, `s` sequences,
 //! `v` vocabulary.
 
-use anaume_shaders::{geglu, layer_norm, linear};
+use std::sync::Arc;
+
+use anaume_shaders::{embedding, geglu, layer_norm, linear};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -166,10 +168,11 @@ impl Table {
         self.parts[0].device()
     }
 
-    /// The rows of ids `[t]`, `[t, d]`.
-    pub fn select(&self, ids_t: &Tensor<1, Int>) -> Tensor<2> {
+    /// The rows of the tokens' ids, `[t, d]`.
+    pub fn select(&self, inputs: &Inputs) -> Tensor<2> {
+        let ids_t = &inputs.ids_t;
         if let [whole] = &self.parts[..] {
-            return whole.clone().select(0, ids_t.clone());
+            return embedding::embedding(whole.clone(), ids_t.clone(), inputs.ids.clone());
         }
         let mut start = 0;
         let selected = self.parts.iter().map(|part| {
@@ -282,7 +285,8 @@ impl LmHead {
     ) -> Tensor<2> {
         let indices = chosen.iter().map(|token| *token as i32).collect();
         let chosen_m = int_tensor(indices, [chosen.len()], &hidden_td.device());
-        let x_md = self.head.forward(hidden_td.select(0, chosen_m), precision);
+        let tokens = chosen.iter().map(|token| *token as u32).collect();
+        let x_md = self.head.forward(embedding::embedding(hidden_td, chosen_m, tokens), precision);
         let weight_vd = self.decoder_weight.as_ref().unwrap_or(embedding_vd);
         add_bias(weight_vd.products(x_md, precision), &self.decoder_bias)
     }
@@ -306,6 +310,8 @@ pub struct Inputs {
     pub positions_t: Tensor<1, Int>,
     /// First token of each token's sequence and the one after its last, `[2, t]`.
     pub bounds_2t: Tensor<2, Int>,
+    /// The token ids, on the host.
+    ids: Arc<[u32]>,
     first_tokens_s: Tensor<1, Int>,
     lengths: Vec<usize>,
 }
@@ -344,6 +350,7 @@ impl Inputs {
             types_t: (!sequences.types.is_empty()).then(|| int_tensor(types, [t], device)),
             positions_t: int_tensor(positions, [t], device),
             bounds_2t: int_tensor(starts, [2, t], device),
+            ids: sequences.ids.as_slice().into(),
             first_tokens_s: int_tensor(firsts, [sequences.lengths.len()], device),
             lengths: sequences.lengths.clone(),
         })

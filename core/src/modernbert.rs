@@ -172,7 +172,7 @@ impl Encoder {
     pub fn forward_observed(&self, inputs: &Inputs, mut observe: impl FnMut(usize, &Tensor<2>)) -> Tensor<2> {
         let at_positions = |table: &Tensor<2>| table.clone().select(0, inputs.positions_t.clone());
         let rotations = self.rope_tables.each_ref().map(|tables| tables.each_ref().map(at_positions));
-        let embedded_td = self.embedding().select(&inputs.ids_t);
+        let embedded_td = self.embedding().select(inputs);
         let mut x_td = self.embedding_norm.forward(embedded_td);
         for (index, layer) in self.layers.iter().enumerate() {
             observe(index, &x_td);

@@ -12,6 +12,7 @@
 pub mod adamw;
 pub mod attention;
 pub mod cross_entropy;
+pub mod embedding;
 pub mod geglu;
 pub mod layer_norm;
 pub mod linear;
