@@ -7,6 +7,7 @@ use anaume_shaders::embedding::{embedding, embedding_reference};
 use anaume_shaders::geglu::{geglu, geglu_reference};
 use anaume_shaders::layer_norm::{layer_norm, layer_norm_as, layer_norm_reference};
 use anaume_shaders::linear::{linear_bf16, linear_bf16_reference};
+use anaume_shaders::residual;
 use anaume_shaders::rope::{rope, rope_reference};
 use anaume_tests::{assert_close, assert_within, devices, largest, matrix, random, read, relative_difference};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -171,6 +172,16 @@ pub fn embedding_case(ids: &[u32], v: usize, d: usize, seed: u64) -> Case {
     }
 }
 
+/// The residual stream `[t, d]` and what a layer adds to it in `dtype`.
+pub fn residual_case(t: usize, d: usize, dtype: DType, seed: u64) -> Case {
+    Case {
+        name: format!("residual::add of {dtype:?} [{t}, {d}]"),
+        inputs: inputs(&[[t, d], [t, d]], seed),
+        fused: Box::new(move |x| residual::add(x[0].clone(), x[1].clone().cast(dtype))),
+        reference: Box::new(move |x| residual::add_reference(x[0].clone(), x[1].clone().cast(dtype))),
+    }
+}
+
 /// A linear layer in bf16, `[t, k]` to `[t, n]`.
 pub fn linear_case(t: usize, k: usize, n: usize, seed: u64) -> Case {
     let with = |operation: fn(Tensor<2>, Tensor<2>) -> Tensor<2>| -> Operation {
@@ -238,6 +249,7 @@ pub fn small_cases() -> Vec<Case> {
         attention_case(&[4, 3], 1, 8, GLOBAL, 5),
         cross_entropy_case(3, 7, 6),
         embedding_case(&[1, 0, 3, 1, 1], 5, 3, 7),
+        residual_case(3, 4, DType::F32, 8),
     ]
 }
 
@@ -281,12 +293,14 @@ fn sizes_beyond_one_workgroup_agree() {
     assert_agrees(&cross_entropy_case(70, 301, 23));
     assert_agrees(&cross_entropy_case(5, 2050, 26));
     assert_agrees(&cross_entropy_case(3, 5000, 27));
+    assert_agrees(&residual_case(37, 131, DType::F32, 28));
 }
 
 #[test]
 fn half_precision_agrees() {
     for (seed, (t, d)) in (50..).zip([(3, 8), (40, 63), (33, 130)]) {
         assert_agrees_in_half_precision(&layer_norm_as_f16_case(t, d, seed));
+        assert_agrees_in_half_precision(&residual_case(t, d, DType::F16, seed));
     }
     for (seed, (m, v)) in (60..).zip([(3, 7), (5, 2050), (3, 5000), (70, 301)]) {
         assert_agrees_in_half_precision(&cross_entropy_of_f16_case(m, v, seed));

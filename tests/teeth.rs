@@ -23,7 +23,7 @@ use crate::gradients::{gradient_differences, gradient_goldens};
 use crate::model::{LENGTHS, classify, forward_difference, forward_goldens, golden_sequences, parameters};
 use crate::shaders::{
     Case, Operation, attention_case, bounds, cross_entropy_case, embedding_case, evaluate, five_adamw_steps,
-    geglu_case, labels, largest_difference, layer_norm_case, linear_case, rope_case, rotations,
+    geglu_case, labels, largest_difference, layer_norm_case, linear_case, residual_case, rope_case, rotations,
     small_cases,
 };
 use crate::training::{CONFIG, golden_run, run_differences};
@@ -211,6 +211,11 @@ fn gradients_of_other_ids_are_told_apart() {
         let ids = Tensor::from_data(ids, (&x[0].device(), DType::I32));
         embedding(x[0].clone(), ids, [1, 0, 1, 3].as_slice().into())
     });
+}
+
+#[test]
+fn a_layer_that_is_not_rounded_to_f16_is_told_apart() {
+    assert_told_apart(&residual_case(9, 16, DType::F16, 1), |x| x[0].clone() + x[1].clone());
 }
 
 #[test]

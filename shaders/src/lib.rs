@@ -16,6 +16,7 @@ pub mod embedding;
 pub mod geglu;
 pub mod layer_norm;
 pub mod linear;
+pub mod residual;
 pub mod rope;
 
 #[cfg(feature = "flex")]
