@@ -3,9 +3,11 @@
 use anaume_shaders::adamw::{AdamWStep, adamw, adamw_reference};
 use anaume_shaders::attention::{GLOBAL, attention, attention_reference};
 use anaume_shaders::cross_entropy::{cross_entropy, cross_entropy_reference};
+use anaume_shaders::embedding::{embedding, embedding_reference};
 use anaume_shaders::geglu::{geglu, geglu_reference};
-use anaume_shaders::layer_norm::{layer_norm, layer_norm_reference};
+use anaume_shaders::layer_norm::{layer_norm, layer_norm_as, layer_norm_reference};
 use anaume_shaders::linear::{linear_bf16, linear_bf16_reference};
+use anaume_shaders::residual;
 use anaume_shaders::rope::{rope, rope_reference};
 use anaume_tests::{assert_close, assert_within, devices, largest, matrix, random, read, relative_difference};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -14,6 +16,8 @@ use proptest::test_runner::RngSeed;
 
 /// Of outputs and gradients: f32 sums in another order, and functions within a few units in the last place.
 pub const TOLERANCE: f64 = 3e-5;
+/// Where they are f16: f32 values that differ that little may be rounded to neighbouring numbers.
+const HALF_TOLERANCE: f64 = 1e-3;
 
 /// A differentiable operation on matrices; whatever else it takes it makes on the device of its first input.
 pub type Operation = Box<dyn Fn(&[Tensor<2>]) -> Tensor<2>>;
@@ -53,6 +57,19 @@ pub fn layer_norm_case(t: usize, d: usize, seed: u64) -> Case {
         inputs: inputs(&[[t, d], [1, d]], seed),
         fused: Box::new(move |x: &[Tensor<2>]| layer_norm(x[0].clone(), weight(x), EPSILON)),
         reference: Box::new(move |x: &[Tensor<2>]| layer_norm_reference(x[0].clone(), weight(x), EPSILON)),
+    }
+}
+
+/// [`layer_norm_case`] with an output in f16.
+fn layer_norm_as_f16_case(t: usize, d: usize, seed: u64) -> Case {
+    const EPSILON: f64 = 1e-2;
+    let weight = |x: &[Tensor<2>]| x[1].clone().reshape([-1]);
+    let reference = move |x: &[Tensor<2>]| layer_norm_reference(x[0].clone(), weight(x), EPSILON).cast(DType::F16);
+    Case {
+        name: format!("layer_norm_as f16 [{t}, {d}]"),
+        fused: Box::new(move |x| layer_norm_as(x[0].clone(), weight(x), EPSILON, DType::F16).cast(DType::F32)),
+        reference: Box::new(move |x| reference(x).cast(DType::F32)),
+        ..layer_norm_case(t, d, seed)
     }
 }
 
@@ -128,6 +145,43 @@ pub fn cross_entropy_case(m: usize, v: usize, seed: u64) -> Case {
     }
 }
 
+/// [`cross_entropy_case`] of logits in f16.
+fn cross_entropy_of_f16_case(m: usize, v: usize, seed: u64) -> Case {
+    let Case { name, inputs, fused, reference } = cross_entropy_case(m, v, seed);
+    let half = |x: &[Tensor<2>]| [x[0].clone().cast(DType::F16)];
+    Case {
+        name: format!("{name} of f16"),
+        inputs,
+        fused: Box::new(move |x| fused(&half(x))),
+        reference: Box::new(move |x| reference(&half(x))),
+    }
+}
+
+/// Rows of a table `[v, d]`, `[t, d]`.
+pub fn embedding_case(ids: &[u32], v: usize, d: usize, seed: u64) -> Case {
+    let on = |ids: &[u32], device: &Device| {
+        let values: Vec<i32> = ids.iter().map(|id| id.cast_signed()).collect();
+        Tensor::<1, Int>::from_data(TensorData::new(values, [ids.len()]), (device, DType::I32))
+    };
+    let (own, of_reference) = (ids.to_vec(), ids.to_vec());
+    Case {
+        name: format!("embedding of {} ids in [{v}, {d}]", ids.len()),
+        inputs: inputs(&[[v, d]], seed),
+        fused: Box::new(move |x| embedding(x[0].clone(), on(&own, &x[0].device()), own.as_slice().into())),
+        reference: Box::new(move |x| embedding_reference(x[0].clone(), on(&of_reference, &x[0].device()))),
+    }
+}
+
+/// The residual stream `[t, d]` and what a layer adds to it in `dtype`.
+pub fn residual_case(t: usize, d: usize, dtype: DType, seed: u64) -> Case {
+    Case {
+        name: format!("residual::add of {dtype:?} [{t}, {d}]"),
+        inputs: inputs(&[[t, d], [t, d]], seed),
+        fused: Box::new(move |x| residual::add(x[0].clone(), x[1].clone().cast(dtype))),
+        reference: Box::new(move |x| residual::add_reference(x[0].clone(), x[1].clone().cast(dtype))),
+    }
+}
+
 /// A linear layer in bf16, `[t, k]` to `[t, n]`.
 pub fn linear_case(t: usize, k: usize, n: usize, seed: u64) -> Case {
     let with = |operation: fn(Tensor<2>, Tensor<2>) -> Tensor<2>| -> Operation {
@@ -166,15 +220,21 @@ pub fn largest_difference(actual: &[Vec<f32>], expected: &[Vec<f32>]) -> f64 {
 }
 
 fn assert_agrees(case: &Case) {
-    assert_agrees_on(case, devices());
+    assert_agrees_on(case, devices(), TOLERANCE);
 }
 
-fn assert_agrees_on(case: &Case, devices: impl IntoIterator<Item = (&'static str, Device)>) {
+/// Of what gives f16, on devices that have it.
+fn assert_agrees_in_half_precision(case: &Case) {
+    let able = devices().into_iter().filter(|(_, device)| device.supports_dtype(DType::F16));
+    assert_agrees_on(case, able, HALF_TOLERANCE);
+}
+
+fn assert_agrees_on(case: &Case, devices: impl IntoIterator<Item = (&'static str, Device)>, tolerance: f64) {
     let expected = evaluate(&case.reference, &case.inputs, &Device::flex());
     for (device_name, device) in devices {
         for (kind, operation) in [("kernel", &case.fused), ("reference", &case.reference)] {
             let difference = largest_difference(&evaluate(operation, &case.inputs, &device), &expected);
-            assert_within(&format!("{}, {kind} on {device_name}", case.name), difference, TOLERANCE);
+            assert_within(&format!("{}, {kind} on {device_name}", case.name), difference, tolerance);
         }
     }
 }
@@ -188,6 +248,8 @@ pub fn small_cases() -> Vec<Case> {
         attention_case(&[5, 1, 2], 2, 4, 2, 4),
         attention_case(&[4, 3], 1, 8, GLOBAL, 5),
         cross_entropy_case(3, 7, 6),
+        embedding_case(&[1, 0, 3, 1, 1], 5, 3, 7),
+        residual_case(3, 4, DType::F32, 8),
     ]
 }
 
@@ -217,7 +279,7 @@ fn attention_agrees_beyond_the_keys_that_are_taken_together() {
 fn linear_layers_in_bf16_agree_where_the_device_has_bf16() {
     for (seed, (t, k, n)) in (40..).zip([(1, 1, 1), (8, 32, 48), (9, 33, 49), (130, 77, 50), (260, 768, 97)]) {
         let able = devices().into_iter().filter(|(_, device)| device.supports_dtype(DType::BF16));
-        assert_agrees_on(&linear_case(t, k, n, seed), able);
+        assert_agrees_on(&linear_case(t, k, n, seed), able, TOLERANCE);
     }
 }
 
@@ -225,8 +287,52 @@ fn linear_layers_in_bf16_agree_where_the_device_has_bf16() {
 fn sizes_beyond_one_workgroup_agree() {
     assert_agrees(&geglu_case(130, 65, 20));
     assert_agrees(&layer_norm_case(200, 33, 21));
+    assert_agrees(&layer_norm_case(1100, 5, 24));
+    assert_agrees(&layer_norm_case(67, 200, 25));
     assert_agrees(&rope_case(131, 3, 16, 22));
     assert_agrees(&cross_entropy_case(70, 301, 23));
+    assert_agrees(&cross_entropy_case(5, 2050, 26));
+    assert_agrees(&cross_entropy_case(3, 5000, 27));
+    assert_agrees(&residual_case(37, 131, DType::F32, 28));
+}
+
+#[test]
+fn half_precision_agrees() {
+    for (seed, (t, d)) in (50..).zip([(3, 8), (40, 63), (33, 130)]) {
+        assert_agrees_in_half_precision(&layer_norm_as_f16_case(t, d, seed));
+        assert_agrees_in_half_precision(&residual_case(t, d, DType::F16, seed));
+    }
+    for (seed, (m, v)) in (60..).zip([(3, 7), (5, 2050), (3, 5000), (70, 301)]) {
+        assert_agrees_in_half_precision(&cross_entropy_of_f16_case(m, v, seed));
+    }
+}
+
+/// Ids below `v`, one of them so often that its tokens are added up in pieces.
+fn ids_with_a_frequent_one(t: usize, v: usize) -> Vec<u32> {
+    (0..t).map(|token| if token % 3 == 0 { 2 } else { (token * 7 % v) as u32 }).collect()
+}
+
+#[test]
+fn embeddings_agree_and_their_gradients_are_the_same_everywhere() {
+    for (seed, (t, v, d)) in (70..).zip([(1, 9, 1), (500, 60, 65), (130, 3000, 3)]) {
+        let case = embedding_case(&ids_with_a_frequent_one(t, v), v, d, seed);
+        assert_agrees(&case);
+        let mut gradients = devices().into_iter().map(|(_, device)| evaluate(&case.fused, &case.inputs, &device));
+        let first = gradients.next().expect("flex is everywhere");
+        gradients.for_each(|others| assert_eq!(others, first, "{}", case.name));
+    }
+}
+
+#[test]
+fn the_backward_pass_of_cross_entropy_leaves_logits_alone_that_somebody_holds() {
+    let values = random(1, 15);
+    for (device_name, device) in devices() {
+        let logits = matrix(&values, [3, 5], &device.clone().autodiff()).require_grad();
+        let losses = cross_entropy(logits.clone(), labels(3, 5, &device.autodiff()));
+        let mut gradients = losses.sum().backward();
+        assert_ne!(read(logits.grad_remove(&mut gradients).unwrap()), values, "{device_name}");
+        assert_eq!(read(logits.inner()), values, "{device_name}");
+    }
 }
 
 proptest! {

@@ -10,19 +10,21 @@ use anaume_core::weights::{StoredType, write_safetensors};
 use anaume_shaders::adamw::{AdamWStep, adamw, adamw_reference};
 use anaume_shaders::attention::attention;
 use anaume_shaders::cross_entropy::cross_entropy;
+use anaume_shaders::embedding::{embedding, embedding_reference};
 use anaume_shaders::geglu::geglu;
 use anaume_shaders::layer_norm::layer_norm;
 use anaume_shaders::rope::rope;
 use anaume_tests::{
     Golden, assert_close, assert_within, golden, golden_config, golden_model, largest, masked_lm, relative_difference,
 };
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::gradients::{gradient_differences, gradient_goldens};
 use crate::model::{LENGTHS, classify, forward_difference, forward_goldens, golden_sequences, parameters};
 use crate::shaders::{
-    Case, Operation, attention_case, bounds, cross_entropy_case, evaluate, five_adamw_steps, geglu_case, labels,
-    largest_difference, layer_norm_case, linear_case, rope_case, rotations, small_cases,
+    Case, Operation, attention_case, bounds, cross_entropy_case, embedding_case, evaluate, five_adamw_steps,
+    geglu_case, labels, largest_difference, layer_norm_case, linear_case, residual_case, rope_case, rotations,
+    small_cases,
 };
 use crate::training::{CONFIG, golden_run, run_differences};
 use crate::{model, shaders};
@@ -192,6 +194,28 @@ fn shifted_labels_are_told_apart() {
     assert_told_apart(&cross_entropy_case(5, 11, 1), |x| {
         cross_entropy(x[0].clone(), labels(6, 11, &x[0].device()).narrow(0, 1, 5)).narrow(0, 0, 1)
     });
+}
+
+#[test]
+fn rows_of_other_ids_are_told_apart() {
+    assert_told_apart(&embedding_case(&[1, 0, 3, 1], 5, 3, 1), |x| {
+        let ids = TensorData::new(vec![1_i32, 0, 1, 3], [4]);
+        embedding_reference(x[0].clone(), Tensor::from_data(ids, (&x[0].device(), DType::I32)))
+    });
+}
+
+#[test]
+fn gradients_of_other_ids_are_told_apart() {
+    assert_told_apart(&embedding_case(&[1, 0, 3, 1], 5, 3, 1), |x| {
+        let ids = TensorData::new(vec![1_i32, 0, 3, 1], [4]);
+        let ids = Tensor::from_data(ids, (&x[0].device(), DType::I32));
+        embedding(x[0].clone(), ids, [1, 0, 1, 3].as_slice().into())
+    });
+}
+
+#[test]
+fn a_layer_that_is_not_rounded_to_f16_is_told_apart() {
+    assert_told_apart(&residual_case(9, 16, DType::F16, 1), |x| x[0].clone() + x[1].clone());
 }
 
 #[test]

@@ -155,7 +155,7 @@ impl Encoder {
             Some(types_t) => types.select(0, types_t.clone()),
             None => types.narrow(0, 0, 1),
         };
-        let words_td = self.embedding().select(&inputs.ids_t);
+        let words_td = self.embedding().select(inputs);
         words_td + types + self.position_embeddings.value().select(0, inputs.positions_t.clone())
     }
 }

@@ -3,7 +3,9 @@
 //! Legend of the shape suffixes: `t` tokens of all sequences, `d` hidden size, `m` chosen tokens, `s` sequences,
 //! `v` vocabulary.
 
-use anaume_shaders::{geglu, layer_norm, linear};
+use std::sync::Arc;
+
+use anaume_shaders::{embedding, geglu, layer_norm, linear, linear_f16};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -52,10 +54,20 @@ pub enum Precision {
     /// f32.
     #[default]
     F32,
-    /// f16, summed and returned as the device does it, then f32 again.
+    /// f16, summed in f32; what lies between two products is f16 too.
     F16,
     /// bf16, summed in f32; for processors.
     BF16,
+}
+
+impl Precision {
+    /// The type in which values go from product to product; the residual stream, norms and losses are f32.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 | Self::BF16 => DType::F32,
+            Self::F16 => DType::F16,
+        }
+    }
 }
 
 /// A parameter under the name that it has in Hugging Face's checkpoints.
@@ -96,7 +108,11 @@ fn bias(source: &mut impl ParameterSource, name: &str, width: usize, present: bo
 
 fn add_bias(y: Tensor<2>, bias: &Option<Parameter<1>>) -> Tensor<2> {
     match bias {
-        Some(bias) => y + bias.value().unsqueeze(),
+        Some(bias) => {
+            let bias: Tensor<2> = bias.value().unsqueeze();
+            let dtype = y.dtype();
+            y + bias.cast(dtype)
+        }
         None => y,
     }
 }
@@ -121,9 +137,14 @@ impl Linear {
         Ok(Self { weight, bias: bias(source, &format!("{name}.bias"), out, with_bias)? })
     }
 
-    /// `[t, input]` to `[t, out]`.
-    pub fn forward(&self, x: Tensor<2>, precision: Precision) -> Tensor<2> {
+    /// `[t, input]` of f32 or of the precision's type to `[t, out]` of the precision's type.
+    pub fn project(&self, x: Tensor<2>, precision: Precision) -> Tensor<2> {
         add_bias(product(x, self.weight.value(), precision), &self.bias)
+    }
+
+    /// [`Self::project`] to f32.
+    pub fn forward(&self, x: Tensor<2>, precision: Precision) -> Tensor<2> {
+        self.project(x, precision).cast(DType::F32)
     }
 
     /// Shows weight and bias to `visitor`.
@@ -133,11 +154,11 @@ impl Linear {
     }
 }
 
-/// `x W^T`.
+/// `x W^T` in the precision's type.
 fn product(x: Tensor<2>, weight: Tensor<2>, precision: Precision) -> Tensor<2> {
     match precision {
         Precision::F32 => x.matmul(weight.transpose()),
-        Precision::F16 => x.cast(DType::F16).matmul(weight.transpose().cast(DType::F16)).cast(DType::F32),
+        Precision::F16 => linear_f16::linear_f16(x, weight),
         Precision::BF16 => linear::linear_bf16(x, weight),
     }
 }
@@ -166,10 +187,11 @@ impl Table {
         self.parts[0].device()
     }
 
-    /// The rows of ids `[t]`, `[t, d]`.
-    pub fn select(&self, ids_t: &Tensor<1, Int>) -> Tensor<2> {
+    /// The rows of the tokens' ids, `[t, d]`.
+    pub fn select(&self, inputs: &Inputs) -> Tensor<2> {
+        let ids_t = &inputs.ids_t;
         if let [whole] = &self.parts[..] {
-            return whole.clone().select(0, ids_t.clone());
+            return embedding::embedding(whole.clone(), ids_t.clone(), inputs.ids.clone());
         }
         let mut start = 0;
         let selected = self.parts.iter().map(|part| {
@@ -184,7 +206,7 @@ impl Table {
         selected.reduce(|all, more| all + more).expect("a table has a part")
     }
 
-    /// How well each row fits vectors `[m, d]`: their products, `[m, v]`.
+    /// How well each row fits vectors `[m, d]`: their products, `[m, v]`, in the precision's type.
     pub fn products(&self, x_md: Tensor<2>, precision: Precision) -> Tensor<2> {
         let of_part = |part: &Tensor<2>| product(x_md.clone(), part.clone(), precision);
         match &self.parts[..] {
@@ -228,7 +250,13 @@ impl Norm {
 
     /// `[t, d]` to `[t, d]`.
     pub fn forward(&self, x_td: Tensor<2>) -> Tensor<2> {
-        add_bias(layer_norm::layer_norm(x_td, self.weight.value(), self.epsilon), &self.bias)
+        let dtype = x_td.dtype();
+        self.forward_as(x_td, dtype)
+    }
+
+    /// [`Self::forward`] to another type.
+    pub fn forward_as(&self, x_td: Tensor<2>, dtype: DType) -> Tensor<2> {
+        add_bias(layer_norm::layer_norm_as(x_td, self.weight.value(), self.epsilon, dtype), &self.bias)
     }
 
     /// Shows weight and bias to `visitor`.
@@ -272,7 +300,8 @@ pub struct LmHead {
 }
 
 impl LmHead {
-    /// Logits `[m, v]` of the tokens `chosen`, given the last hidden states `[t, d]` and the embedding `[v, d]`.
+    /// Logits `[m, v]`, in the precision's type, of the tokens `chosen`, given the last hidden states `[t, d]` and the embedding
+    /// `[v, d]`.
     pub fn logits_at(
         &self,
         hidden_td: Tensor<2>,
@@ -282,7 +311,8 @@ impl LmHead {
     ) -> Tensor<2> {
         let indices = chosen.iter().map(|token| *token as i32).collect();
         let chosen_m = int_tensor(indices, [chosen.len()], &hidden_td.device());
-        let x_md = self.head.forward(hidden_td.select(0, chosen_m), precision);
+        let tokens = chosen.iter().map(|token| *token as u32).collect();
+        let x_md = self.head.forward(embedding::embedding(hidden_td, chosen_m, tokens), precision);
         let weight_vd = self.decoder_weight.as_ref().unwrap_or(embedding_vd);
         add_bias(weight_vd.products(x_md, precision), &self.decoder_bias)
     }
@@ -306,6 +336,8 @@ pub struct Inputs {
     pub positions_t: Tensor<1, Int>,
     /// First token of each token's sequence and the one after its last, `[2, t]`.
     pub bounds_2t: Tensor<2, Int>,
+    /// The token ids, on the host.
+    ids: Arc<[u32]>,
     first_tokens_s: Tensor<1, Int>,
     lengths: Vec<usize>,
 }
@@ -344,6 +376,7 @@ impl Inputs {
             types_t: (!sequences.types.is_empty()).then(|| int_tensor(types, [t], device)),
             positions_t: int_tensor(positions, [t], device),
             bounds_2t: int_tensor(starts, [2, t], device),
+            ids: sequences.ids.as_slice().into(),
             first_tokens_s: int_tensor(firsts, [sequences.lengths.len()], device),
             lengths: sequences.lengths.clone(),
         })

@@ -3,7 +3,7 @@
 //! Legend of the shape suffixes: `t` tokens of all sequences, `d` hidden size, `m` chosen tokens, `s` sequences,
 //! `v` vocabulary.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 pub use crate::config::Config;
 
@@ -116,7 +116,7 @@ impl MaskedLm {
             );
             return Err(Error::Input { message });
         };
-        Ok(head.logits_at(hidden_td, chosen, self.encoder.embedding(), self.encoder.precision()))
+        Ok(head.logits_at(hidden_td, chosen, self.encoder.embedding(), self.encoder.precision()).cast(DType::F32))
     }
 
     /// Logits `[m, v]` of the tokens `chosen` of packed sequences. Error: the checkpoint has no head for it.

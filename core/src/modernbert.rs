@@ -2,13 +2,13 @@
 //! and the vocabulary's head are those of [`layers`](crate::layers).
 //!
 //! Sequences are packed one after the other into a single row of tokens without padding; attention stays inside each.
-//! Parameters have the names of Hugging Face's checkpoints. Everything runs in f32; with [`Precision::F16`] the large matrix
-//! products take f16 inputs.
+//! Parameters have the names of Hugging Face's checkpoints. Everything runs in f32; with [`Precision::F16`] all between the
+//! norms and the residual stream is f16.
 //!
 //! Legend of the shape suffixes: `t` tokens of all sequences, `d` hidden size, `i` intermediate size, `m` chosen tokens,
 //! `v` vocabulary, `k` head size.
 
-use anaume_shaders::{attention, geglu, rope};
+use anaume_shaders::{attention, geglu, residual, rope};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::batch::Sequences;
@@ -81,9 +81,9 @@ impl Layer {
 
     /// `rotations` are those of the packed tokens in global and in local layers.
     fn forward(&self, x_td: Tensor<2>, inputs: &Inputs, rotations: &[Rotations; 2], precision: Precision) -> Tensor<2> {
-        let x_td = x_td.clone() + self.attention(x_td, inputs, rotations, precision);
-        let hidden_t2i = self.wi.forward(self.mlp_norm.forward(x_td.clone()), precision);
-        x_td + self.mlp_wo.forward(geglu::geglu(hidden_t2i), precision)
+        let x_td = residual::add(x_td.clone(), self.attention(x_td, inputs, rotations, precision));
+        let hidden_t2i = self.wi.project(self.mlp_norm.forward_as(x_td.clone(), precision.dtype()), precision);
+        residual::add(x_td, self.mlp_wo.project(geglu::geglu(hidden_t2i), precision))
     }
 
     fn attention(
@@ -94,14 +94,14 @@ impl Layer {
         precision: Precision,
     ) -> Tensor<2> {
         let normed_td = match &self.attn_norm {
-            Some(norm) => norm.forward(x_td),
+            Some(norm) => norm.forward_as(x_td, precision.dtype()),
             None => x_td,
         };
-        let qkv_t3d = self.wqkv.forward(normed_td, precision);
+        let qkv_t3d = self.wqkv.project(normed_td, precision);
         let [cos, sin] = rotations[usize::from(self.kind == LayerType::SlidingAttention)].clone();
         let qkv_t3d = rope::rope(qkv_t3d, cos, sin);
         let mixed_td = attention::attention(qkv_t3d, inputs.bounds_2t.clone(), self.num_heads, self.window);
-        self.attn_wo.forward(mixed_td, precision)
+        self.attn_wo.project(mixed_td, precision)
     }
 
     fn visit(&mut self, visitor: &mut impl ParameterVisitor) -> Result<()> {
@@ -172,7 +172,7 @@ impl Encoder {
     pub fn forward_observed(&self, inputs: &Inputs, mut observe: impl FnMut(usize, &Tensor<2>)) -> Tensor<2> {
         let at_positions = |table: &Tensor<2>| table.clone().select(0, inputs.positions_t.clone());
         let rotations = self.rope_tables.each_ref().map(|tables| tables.each_ref().map(at_positions));
-        let embedded_td = self.embedding().select(&inputs.ids_t);
+        let embedded_td = self.embedding().select(inputs);
         let mut x_td = self.embedding_norm.forward(embedded_td);
         for (index, layer) in self.layers.iter().enumerate() {
             observe(index, &x_td);
@@ -231,12 +231,12 @@ impl MaskedLm {
         Ok(Self { encoder: Encoder::new(source, config, device)?, head: lm_head(source, config)? })
     }
 
-    /// Logits `[m, v]` of the tokens `chosen`, given the last hidden states `[t, d]`.
+    /// Logits `[m, v]`, in the precision's type, of the tokens `chosen`, given the last hidden states `[t, d]`.
     pub fn logits_at(&self, hidden_td: Tensor<2>, chosen: &[usize]) -> Tensor<2> {
         self.head.logits_at(hidden_td, chosen, self.encoder.embedding(), self.encoder.precision)
     }
 
-    /// Logits `[m, v]` of the tokens `chosen` of packed sequences.
+    /// Logits `[m, v]`, in the precision's type, of the tokens `chosen` of packed sequences.
     pub fn forward(&self, inputs: &Inputs, chosen: &[usize]) -> Tensor<2> {
         self.logits_at(self.encoder.forward(inputs), chosen)
     }

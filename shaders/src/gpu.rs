@@ -39,3 +39,8 @@ pub(crate) fn exclusive(tensor: CubeTensor) -> CubeTensor {
     let tensor = into_contiguous(tensor);
     if tensor.can_mut() { tensor } else { tensor.copy() }
 }
+
+/// Values of a vector such that `values` of them, one after the other, are whole vectors.
+pub(crate) fn vector_size(values: usize) -> usize {
+    [4, 2, 1].into_iter().find(|size| values.is_multiple_of(*size)).unwrap_or(1)
+}

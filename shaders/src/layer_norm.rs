@@ -6,11 +6,18 @@ use burn::backend::autodiff::{
     ops::{Backward, Ops, OpsKind},
 };
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension, tensor::FloatTensor};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
-/// `(x - mean) / sqrt(variance + epsilon) * weight` of each row; `x` is `[t, d]`, `weight` `[d]`. Differentiable in both.
+/// `(x - mean) / sqrt(variance + epsilon) * weight` of each row; `x` is `[t, d]`, `weight` `[d]` in f32. Differentiable in both.
 pub fn layer_norm(x_td: Tensor<2>, weight_d: Tensor<1>, epsilon: f64) -> Tensor<2> {
-    Tensor::from_dispatch(Dispatch::layer_norm_rows(x_td.into_dispatch(), weight_d.into_dispatch(), epsilon as f32))
+    let dtype = x_td.dtype();
+    layer_norm_as(x_td, weight_d, epsilon, dtype)
+}
+
+/// [`layer_norm`] whose output, and so the gradient that comes back, has the float type `dtype`.
+pub fn layer_norm_as(x_td: Tensor<2>, weight_d: Tensor<1>, epsilon: f64, dtype: DType) -> Tensor<2> {
+    let (x_td, weight_d) = (x_td.into_dispatch(), weight_d.into_dispatch());
+    Tensor::from_dispatch(Dispatch::layer_norm_rows(x_td, weight_d, epsilon as f32, dtype))
 }
 
 /// [`layer_norm`] composed of tensor operations.
@@ -20,12 +27,17 @@ pub fn layer_norm_reference(x_td: Tensor<2>, weight_d: Tensor<1>, epsilon: f64) 
     centred / (variance + epsilon).sqrt() * weight_d.unsqueeze()
 }
 
-/// The backend's side of [`layer_norm`].
+/// The backend's side of [`layer_norm_as`].
 #[backend_extension(Autodiff, Cube: cfg(feature = "wgpu"), Flex: cfg(feature = "flex"))]
 pub trait LayerNormOps: Backend {
-    /// See [`layer_norm`].
-    fn layer_norm_rows(x_td: FloatTensor<Self>, weight_d: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self>;
-    /// The gradients of `x` `[t, d]` and of `weight` `[d]`, given that of the output `[t, d]`.
+    /// See [`layer_norm_as`].
+    fn layer_norm_rows(
+        x_td: FloatTensor<Self>,
+        weight_d: FloatTensor<Self>,
+        epsilon: f32,
+        dtype: DType,
+    ) -> FloatTensor<Self>;
+    /// The gradients of `x` `[t, d]`, in its type, and of `weight` `[d]`, given that of the output `[t, d]`.
     fn layer_norm_rows_backward(
         x_td: FloatTensor<Self>,
         weight_d: FloatTensor<Self>,
@@ -35,7 +47,12 @@ pub trait LayerNormOps: Backend {
 }
 
 impl<B: LayerNormOps, C: CheckpointStrategy> LayerNormOps for Autodiff<B, C> {
-    fn layer_norm_rows(x_td: FloatTensor<Self>, weight_d: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
+    fn layer_norm_rows(
+        x_td: FloatTensor<Self>,
+        weight_d: FloatTensor<Self>,
+        epsilon: f32,
+        dtype: DType,
+    ) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct LayerNorm;
         impl<B: LayerNormOps> Backward<B, 2> for LayerNorm {
@@ -58,9 +75,9 @@ impl<B: LayerNormOps, C: CheckpointStrategy> LayerNormOps for Autodiff<B, C> {
         match LayerNorm.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let state = (x_td.clone(), weight_d.clone(), epsilon);
-                prep.finish(state, B::layer_norm_rows(x_td, weight_d, epsilon))
+                prep.finish(state, B::layer_norm_rows(x_td, weight_d, epsilon, dtype))
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::layer_norm_rows(x_td, weight_d, epsilon)),
+            OpsKind::UnTracked(prep) => prep.finish(B::layer_norm_rows(x_td, weight_d, epsilon, dtype)),
         }
     }
 
@@ -118,8 +135,12 @@ mod twin {
     }
 
     impl LayerNormOps for Flex {
-        fn layer_norm_rows(x_td: FloatTensor<Self>, weight_d: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
-            let dtype = x_td.dtype();
+        fn layer_norm_rows(
+            x_td: FloatTensor<Self>,
+            weight_d: FloatTensor<Self>,
+            epsilon: f32,
+            dtype: DType,
+        ) -> FloatTensor<Self> {
             let (x_td, weight_d) = (cpu::contiguous(x_td), cpu::contiguous(weight_d));
             let [t, d] = x_td.shape().dims();
             let weight = cpu::values(&weight_d);
@@ -171,91 +192,186 @@ mod twin {
 mod kernel {
     use super::*;
     use crate::gpu;
+    use crate::reduce::{self, ROOM, UNITS, sum_over_units};
     use burn::backend::{cubecl::dtype_to_elem_type, ops::FloatTensorOps};
     use burn_cubecl::CubeBackend;
     use cubecl::prelude::*;
 
-    /// Mean and 1 / standard deviation of the row that starts at `start`.
+    /// Rows that a workgroup takes backward, one after the other, adding up their parts of the weight's gradient; fixed, so that
+    /// the sum's order is.
+    const ROWS_PER_CUBE: usize = 32;
+
+    /// Columns that a unit holds.
+    const fn columns_per_unit(d: usize) -> usize {
+        d.div_ceil(UNITS)
+    }
+
+    /// What the unit holds of the row that begins at `start`: every 64th column from its own on, and zeros beyond the last.
     #[cube]
-    fn moments<F: Float>(x_td: &[F], start: usize, d: usize, epsilon: f32) -> (f32, f32) {
-        let mut mean = 0.0f32;
-        for j in start..start + d {
-            mean += f32::cast_from(x_td[j]);
+    fn load<F: Float>(rows: &[F], start: usize, #[comptime] d: usize) -> Array<f32> {
+        let count = comptime!(columns_per_unit(d));
+        let mut values = Array::<f32>::new(count);
+        #[unroll]
+        for i in 0..count {
+            let column = i * UNITS + UNIT_POS as usize;
+            values[i] = if column < d { f32::cast_from(rows[start + column]) } else { 0.0f32 };
         }
-        mean /= f32::cast_from(d);
-        let mut variance = 0.0f32;
-        for j in start..start + d {
-            let centred = f32::cast_from(x_td[j]) - mean;
-            variance += centred * centred;
-        }
-        (mean, 1.0 / (variance / f32::cast_from(d) + epsilon).sqrt())
+        values
     }
 
-    #[cube(launch)]
-    fn forward<F: Float>(
+    /// Writes what the unit holds of a row.
+    #[cube]
+    fn store<F: Float>(values: &Array<f32>, rows: &mut [F], start: usize, #[comptime] d: usize) {
+        #[unroll]
+        for i in 0..comptime!(columns_per_unit(d)) {
+            let column = i * UNITS + UNIT_POS as usize;
+            if column < d {
+                rows[start + column] = F::cast_from(values[i]);
+            }
+        }
+    }
+
+    /// Subtracts the mean from what the unit holds of a row; there stay zeros beyond the last column.
+    #[cube]
+    fn centre(values: &mut Array<f32>, mean: f32, #[comptime] d: usize) {
+        #[unroll]
+        for i in 0..comptime!(columns_per_unit(d)) {
+            let column = i * UNITS + UNIT_POS as usize;
+            values[i] = if column < d { values[i] - mean } else { 0.0f32 };
+        }
+    }
+
+    /// One workgroup a row.
+    #[cube(launch_unchecked)]
+    fn forward<F: Float, G: Float>(
         x_td: &[F],
-        weight_d: &[F],
-        y_td: &mut [F],
-        d: usize,
+        weight_d: &[f32],
+        y_td: &mut [G],
+        t: usize,
         epsilon: f32,
-        #[define(F)] _dtype: ElemType,
+        #[comptime] d: usize,
+        #[define(F, G)] _dtypes: [ElemType; 2],
     ) {
-        let start = ABSOLUTE_POS * d;
-        if start >= y_td.len() {
+        if CUBE_POS >= t {
             terminate!();
         }
-        let (mean, inverse) = moments::<F>(x_td, start, d, epsilon);
-        for j in 0..d {
-            let x = f32::cast_from(x_td[start + j]);
-            y_td[start + j] = F::cast_from((x - mean) * inverse * f32::cast_from(weight_d[j]));
+        let count = comptime!(columns_per_unit(d));
+        let mut shared = Shared::<[f32]>::new_slice(ROOM);
+        let mut values = load::<F>(x_td, CUBE_POS * d, d);
+        let weight = load::<f32>(weight_d, 0, d);
+        let mut sums = Array::<f32>::new(1usize);
+        sums[0] = 0.0f32;
+        #[unroll]
+        for i in 0..count {
+            sums[0] += values[i];
         }
+        sum_over_units(&mut sums, &mut shared, 1usize);
+        let mean = sums[0] / f32::cast_from(d);
+        centre(&mut values, mean, d);
+        sums[0] = 0.0f32;
+        #[unroll]
+        for i in 0..count {
+            sums[0] += values[i] * values[i];
+        }
+        sum_over_units(&mut sums, &mut shared, 1usize);
+        let inverse = 1.0f32 / (sums[0] / f32::cast_from(d) + epsilon).sqrt();
+        #[unroll]
+        for i in 0..count {
+            values[i] = values[i] * inverse * weight[i];
+        }
+        store::<G>(&values, y_td, CUBE_POS * d, d);
     }
 
-    /// `d_weight_td` are the rows' parts of the weight's gradient, summed by the caller.
-    #[cube(launch)]
-    fn backward<F: Float>(
+    /// One workgroup for some rows; `d_weight_pd` are its parts of the weight's gradient.
+    #[cube(launch_unchecked)]
+    #[expect(clippy::too_many_arguments, reason = "a kernel takes its numbers one by one")]
+    fn backward<F: Float, G: Float>(
         x_td: &[F],
-        weight_d: &[F],
-        grad_td: &[F],
+        weight_d: &[f32],
+        grad_td: &[G],
         dx_td: &mut [F],
-        d_weight_td: &mut [f32],
-        d: usize,
+        d_weight_pd: &mut [f32],
+        t: usize,
+        parts: usize,
         epsilon: f32,
-        #[define(F)] _dtype: ElemType,
+        #[comptime] d: usize,
+        #[define(F, G)] _dtypes: [ElemType; 2],
     ) {
-        let start = ABSOLUTE_POS * d;
-        if start >= dx_td.len() {
+        if CUBE_POS >= parts {
             terminate!();
         }
-        let (mean, inverse) = moments::<F>(x_td, start, d, epsilon);
-        let mut weighted = 0.0f32;
-        let mut projected = 0.0f32;
-        for j in 0..d {
-            let normal = (f32::cast_from(x_td[start + j]) - mean) * inverse;
-            let grad = f32::cast_from(grad_td[start + j]);
-            d_weight_td[start + j] = grad * normal;
-            let scaled = grad * f32::cast_from(weight_d[j]);
-            weighted += scaled;
-            projected += scaled * normal;
+        let count = comptime!(columns_per_unit(d));
+        let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * ROOM));
+        let weight = load::<f32>(weight_d, 0, d);
+        let mut d_weight = Array::<f32>::new(count);
+        #[unroll]
+        for i in 0..count {
+            d_weight[i] = 0.0f32;
         }
-        weighted /= f32::cast_from(d);
-        projected /= f32::cast_from(d);
-        for j in 0..d {
-            let normal = (f32::cast_from(x_td[start + j]) - mean) * inverse;
-            let scaled = f32::cast_from(grad_td[start + j]) * f32::cast_from(weight_d[j]);
-            dx_td[start + j] = F::cast_from(inverse * (scaled - weighted - normal * projected));
+        let mut sums = Array::<f32>::new(2usize);
+        let first = CUBE_POS * ROWS_PER_CUBE;
+        for row in first..min(first + ROWS_PER_CUBE, t) {
+            let mut centred = load::<F>(x_td, row * d, d);
+            let grad = load::<G>(grad_td, row * d, d);
+            sums[0] = 0.0f32;
+            sums[1] = 0.0f32;
+            #[unroll]
+            for i in 0..count {
+                sums[0] += centred[i];
+                sums[1] += grad[i] * weight[i];
+            }
+            sum_over_units(&mut sums, &mut shared, 2usize);
+            let mean = sums[0] / f32::cast_from(d);
+            let weighted = sums[1] / f32::cast_from(d);
+            centre(&mut centred, mean, d);
+            sums[0] = 0.0f32;
+            sums[1] = 0.0f32;
+            #[unroll]
+            for i in 0..count {
+                sums[0] += centred[i] * centred[i];
+                sums[1] += grad[i] * weight[i] * centred[i];
+            }
+            sum_over_units(&mut sums, &mut shared, 2usize);
+            let inverse = 1.0f32 / (sums[0] / f32::cast_from(d) + epsilon).sqrt();
+            let projected = sums[1] * inverse / f32::cast_from(d);
+            #[unroll]
+            for i in 0..count {
+                let normal = centred[i] * inverse;
+                d_weight[i] += grad[i] * normal;
+                centred[i] = inverse * (grad[i] * weight[i] - weighted - normal * projected);
+            }
+            store::<F>(&centred, dx_td, row * d, d);
         }
+        store::<f32>(&d_weight, d_weight_pd, CUBE_POS * d, d);
     }
 
     impl LayerNormOps for CubeBackend {
-        fn layer_norm_rows(x_td: FloatTensor<Self>, weight_d: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
+        fn layer_norm_rows(
+            x_td: FloatTensor<Self>,
+            weight_d: FloatTensor<Self>,
+            epsilon: f32,
+            dtype: DType,
+        ) -> FloatTensor<Self> {
             let (x_td, weight_d) = (gpu::contiguous(x_td), gpu::contiguous(weight_d));
             let [t, d] = x_td.shape().dims();
-            let y_td = gpu::empty(&x_td, [t, d], x_td.dtype);
-            let (count, dim) = gpu::one_unit_per(t);
-            let (client, dtype) = (x_td.client.clone(), dtype_to_elem_type(x_td.dtype));
-            let arguments = (x_td.into_buffer_arg(), weight_d.into_buffer_arg(), y_td.clone().into_buffer_arg());
-            forward::launch(&client, count, dim, arguments.0, arguments.1, arguments.2, d, epsilon, dtype);
+            let y_td = gpu::empty(&x_td, [t, d], dtype);
+            let (count, dim) = gpu::one_cube_per(t);
+            let dtypes = [x_td.dtype, dtype].map(dtype_to_elem_type);
+            // SAFETY: rows end at `t`, columns at `d`; likewise below.
+            unsafe {
+                forward::launch_unchecked(
+                    &x_td.client.clone(),
+                    count,
+                    dim,
+                    x_td.into_buffer_arg(),
+                    weight_d.into_buffer_arg(),
+                    y_td.clone().into_buffer_arg(),
+                    t,
+                    epsilon,
+                    d,
+                    dtypes,
+                );
+            }
             y_td
         }
 
@@ -265,28 +381,31 @@ mod kernel {
             grad_td: FloatTensor<Self>,
             epsilon: f32,
         ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-            let (x_td, weight_d, grad_td) =
-                (gpu::contiguous(x_td), gpu::contiguous(weight_d), gpu::contiguous(grad_td));
+            let [x_td, weight_d, grad_td] = [x_td, weight_d, grad_td].map(gpu::contiguous);
             let [t, d] = x_td.shape().dims();
+            let parts = t.div_ceil(ROWS_PER_CUBE).max(1);
             let dx_td = gpu::empty(&x_td, [t, d], x_td.dtype);
-            let d_weight_td = gpu::empty(&x_td, [t, d], burn::tensor::DType::F32);
-            let (count, dim) = gpu::one_unit_per(t);
-            let (client, dtype) = (x_td.client.clone(), dtype_to_elem_type(x_td.dtype));
-            backward::launch(
-                &client,
-                count,
-                dim,
-                x_td.into_buffer_arg(),
-                weight_d.into_buffer_arg(),
-                grad_td.into_buffer_arg(),
-                dx_td.clone().into_buffer_arg(),
-                d_weight_td.clone().into_buffer_arg(),
-                d,
-                epsilon,
-                dtype,
-            );
-            let d_weight_1d = Self::float_sum_dim(d_weight_td, 0);
-            (dx_td, Self::float_reshape(d_weight_1d, [d].into()))
+            let d_weight_pd = gpu::empty(&x_td, [parts, d], DType::F32);
+            let (count, dim) = gpu::one_cube_per(parts);
+            let dtypes = [x_td.dtype, grad_td.dtype].map(dtype_to_elem_type);
+            unsafe {
+                backward::launch_unchecked(
+                    &x_td.client.clone(),
+                    count,
+                    dim,
+                    x_td.into_buffer_arg(),
+                    weight_d.into_buffer_arg(),
+                    grad_td.into_buffer_arg(),
+                    dx_td.clone().into_buffer_arg(),
+                    d_weight_pd.clone().into_buffer_arg(),
+                    t,
+                    parts,
+                    epsilon,
+                    d,
+                    dtypes,
+                );
+            }
+            (dx_td, Self::float_reshape(reduce::sum_rows(d_weight_pd), [d].into()))
         }
     }
 }

@@ -12,15 +12,19 @@
 pub mod adamw;
 pub mod attention;
 pub mod cross_entropy;
+pub mod embedding;
 pub mod geglu;
 pub mod layer_norm;
 pub mod linear;
 pub mod linear_f16;
+pub mod residual;
 pub mod rope;
 
 #[cfg(feature = "flex")]
 mod cpu;
 #[cfg(feature = "wgpu")]
 mod gpu;
+#[cfg(feature = "wgpu")]
+mod reduce;
 #[cfg(feature = "wgpu")]
 mod tile;

@@ -1,15 +1,19 @@
 //! `anaume bench ops`: the operations of a model one by one, each compared with its composition of tensor operations first.
 
+use std::sync::Arc;
+
 use anaume_core::config::{ModelConfig, preset_names};
 use anaume_core::layers::Precision;
 use anaume_core::weights::read_back;
 use anaume_shaders::adamw::{AdamWStep, adamw};
 use anaume_shaders::attention::{GLOBAL, attention, attention_reference};
 use anaume_shaders::cross_entropy::{cross_entropy, cross_entropy_reference};
+use anaume_shaders::embedding::{embedding, embedding_reference};
 use anaume_shaders::geglu::{geglu, geglu_reference};
-use anaume_shaders::layer_norm::{layer_norm, layer_norm_reference};
+use anaume_shaders::layer_norm::{layer_norm_as, layer_norm_reference};
 use anaume_shaders::linear::{linear_bf16, linear_bf16_reference};
 use anaume_shaders::linear_f16::{linear_f16, linear_f16_reference};
+use anaume_shaders::residual;
 use anaume_shaders::rope::{rope, rope_reference};
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
 use serde::Serialize;
@@ -57,7 +61,8 @@ struct Op {
     name: &'static str,
     /// Shapes of the differentiable inputs.
     shapes: Vec<[usize; 2]>,
-    dtype: DType,
+    /// Float types of the first of them and of the others.
+    dtypes: [DType; 2],
     run: Operation,
     /// The same composed of tensor operations, and shapes small enough for it; none where it is one of burn's own.
     reference: Option<(Operation, Vec<[usize; 2]>)>,
@@ -105,7 +110,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let mut all = Vec::new();
     for op in ops(&config, args).iter().filter(|op| op.name.contains(&args.only)) {
-        let measured = measure(op, args.runs, [matmul, copy], &ready.device)?;
+        let measured = measure(op, args, [matmul, copy], &ready.device)?;
         if !args.json {
             print_row(&measured);
         }
@@ -153,7 +158,7 @@ fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
         Op {
             name,
             shapes: vec![[rows, input], [out, input]],
-            dtype,
+            dtypes: [dtype; 2],
             run: with(own.map_or(|x, weight| x.matmul(weight.transpose()), |[fused, _]| fused)),
             reference: own.map(|[_, reference]| (with(reference), vec![[200, input], [328, input]])),
             flops: 2.0 * (rows * out * input) as f64,
@@ -171,7 +176,7 @@ fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
         Op {
             name,
             shapes: vec![[t, 3 * d]],
-            dtype,
+            dtypes: [dtype; 2],
             run: Box::new(with(attention, args.length)),
             reference: Some((Box::new(with(attention_reference, args.length)), vec![[args.length.min(384), 3 * d]])),
             flops: 4.0 * (t * seen * d) as f64,
@@ -182,16 +187,23 @@ fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
     let rotated = move |operation: fn(Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>| {
         move |x: &[Tensor<2>]| operation(x[0].clone(), x[1].clone().detach(), x[1].clone().detach())
     };
-    let normed = |operation: fn(Tensor<2>, Tensor<1>, f64) -> Tensor<2>| {
-        move |x: &[Tensor<2>]| operation(x[0].clone(), x[1].clone().reshape([-1]), 1e-5)
+    let normed = |operation: fn(Tensor<2>, Tensor<1>, f64, DType) -> Tensor<2>| {
+        move |x: &[Tensor<2>]| operation(x[0].clone(), x[1].clone().reshape([-1]), 1e-5, dtype)
     };
     let losses = |operation: fn(Tensor<2>, Tensor<1, Int>) -> Tensor<2>| {
-        move |x: &[Tensor<2>]| operation(x[0].clone(), indices(x[0].dims(), &x[0].device())).narrow(0, 0, 1)
+        move |x: &[Tensor<2>]| {
+            let [m, v] = x[0].dims();
+            operation(x[0].clone(), on_device(&spread(m, v), &x[0].device())).narrow(0, 0, 1)
+        }
     };
+    // A quarter of the tokens are masked.
+    let ids = spread(t, v).into_iter().enumerate().map(|(token, id)| if token % 4 == 0 { 4 } else { id });
+    let ids: Arc<[u32]> = ids.collect();
+    let same_ids = ids.clone();
     let fused = |name, shapes: Vec<[usize; 2]>, run: Operation, reference: Operation, small, values: usize| Op {
         name,
         shapes,
-        dtype,
+        dtypes: [dtype; 2],
         run,
         reference: Some((reference, small)),
         flops: 0.0,
@@ -223,50 +235,54 @@ fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
             vec![[64, 2 * i]],
             3 * t * i,
         ),
+        Op {
+            dtypes: [DType::F32; 2],
+            bytes: (4.0 + size) * (t * d) as f64,
+            ..fused(
+                "layer_norm",
+                vec![[t, d], [1, d]],
+                Box::new(normed(layer_norm_as)),
+                Box::new(normed(|x, weight, epsilon, dtype| layer_norm_reference(x, weight, epsilon).cast(dtype))),
+                vec![[64, d], [1, d]],
+                0,
+            )
+        },
         fused(
-            "layer_norm",
-            vec![[t, d], [1, d]],
-            Box::new(normed(layer_norm)),
-            Box::new(normed(layer_norm_reference)),
-            vec![[64, d], [1, d]],
-            2 * t * d,
+            "cross_entropy",
+            vec![[m, v]],
+            Box::new(losses(cross_entropy)),
+            Box::new(losses(cross_entropy_reference)),
+            vec![[16, 4096]],
+            m * v,
         ),
         Op {
-            dtype: DType::F32,
-            bytes: 4.0 * (m * v) as f64,
+            dtypes: [DType::F32; 2],
+            bytes: 8.0 * (t * d) as f64,
             ..fused(
-                "cross_entropy",
-                vec![[m, v]],
-                Box::new(losses(cross_entropy)),
-                Box::new(losses(cross_entropy_reference)),
-                vec![[16, v]],
+                "embedding",
+                vec![[v, d]],
+                Box::new(move |x| embedding(x[0].clone(), on_device(&ids, &x[0].device()), ids.clone())),
+                Box::new(move |x| embedding_reference(x[0].clone(), on_device(&same_ids, &x[0].device()))),
+                vec![[v, d]],
                 0,
             )
         },
         Op {
-            name: "embedding",
-            shapes: vec![[v, d]],
-            dtype: DType::F32,
-            run: Box::new(move |x| x[0].clone().select(0, indices([t, v], &x[0].device()))),
-            reference: None,
-            flops: 0.0,
-            bytes: 8.0 * (t * d) as f64,
-            has_gradient: true,
-        },
-        Op {
-            name: "residual add",
-            shapes: vec![[t, d], [t, d]],
-            dtype: DType::F32,
-            run: Box::new(|x| x[0].clone() + x[1].clone()),
-            reference: None,
-            flops: 0.0,
-            bytes: 12.0 * (t * d) as f64,
-            has_gradient: false,
+            dtypes: [DType::F32, dtype],
+            bytes: (8.0 + size) * (t * d) as f64,
+            ..fused(
+                "residual add",
+                vec![[t, d]; 2],
+                Box::new(|x| residual::add(x[0].clone(), x[1].clone())),
+                Box::new(|x| residual::add_reference(x[0].clone(), x[1].clone())),
+                vec![[64, d]; 2],
+                0,
+            )
         },
         Op {
             name: "adamw",
             shapes: vec![[1, parameters]; 4],
-            dtype: DType::F32,
+            dtypes: [DType::F32; 2],
             run: Box::new(|x| {
                 let flat = |index: usize| x[index].clone().reshape([-1]);
                 let step = AdamWStep {
@@ -298,17 +314,21 @@ fn bounds(t: usize, length: usize, device: &Device) -> Tensor<2, Int> {
 }
 
 /// `m` numbers below `v`, spread over them.
-fn indices([m, v]: [usize; 2], device: &Device) -> Tensor<1, Int> {
-    let values: Vec<i32> = (0..m).map(|row| (row.wrapping_mul(2_654_435_761) % v) as i32).collect();
-    Tensor::from_data(TensorData::new(values, [m]), (device, DType::I32))
+fn spread(m: usize, v: usize) -> Vec<u32> {
+    (0..m).map(|row| (row.wrapping_mul(2_654_435_761) % v) as u32).collect()
 }
 
-fn inputs(shapes: &[[usize; 2]], dtype: DType, device: &Device) -> Vec<Tensor<2>> {
-    let random = |shape: &[usize; 2]| -> Tensor<2> {
+fn on_device(numbers: &[u32], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i32> = numbers.iter().map(|number| number.cast_signed()).collect();
+    Tensor::from_data(TensorData::new(values, [numbers.len()]), (device, DType::I32))
+}
+
+fn inputs(shapes: &[[usize; 2]], dtypes: [DType; 2], device: &Device) -> Vec<Tensor<2>> {
+    let random = |(index, shape): (usize, &[usize; 2])| -> Tensor<2> {
         let values: Tensor<2> = Tensor::random(*shape, Distribution::Uniform(-1.0, 1.0), device);
-        values.cast(dtype)
+        values.cast(dtypes[index.min(1)])
     };
-    shapes.iter().map(random).collect()
+    shapes.iter().enumerate().map(random).collect()
 }
 
 /// The same values as leaves of a graph.
@@ -316,15 +336,16 @@ fn tracked(inputs: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
     inputs.into_iter().map(|input| Tensor::from_inner(input).require_grad()).collect()
 }
 
-fn measure(op: &Op, runs: usize, peaks: [f64; 2], device: &Device) -> anyhow::Result<Measured> {
+fn measure(op: &Op, args: &Args, peaks: [f64; 2], device: &Device) -> anyhow::Result<Measured> {
+    let (runs, precision) = (args.runs, args.precision);
     let difference = op.reference.as_ref().map(|(reference, small)| difference(op, reference, small, device));
     let difference = difference.transpose()?;
-    let tolerance = if op.dtype == DType::F16 { 2e-2 } else { 1e-4 };
+    let tolerance = if precision == Precision::F16 { 2e-2 } else { 1e-4 };
     if let Some(difference) = difference.filter(|difference| difference.is_nan() || *difference > tolerance) {
         let message = format!("{}: differs from its reference by {difference:.1e} on this device", op.name);
         return Err(Coded::error(Exit::Numerical, message));
     }
-    let inputs_of_op = inputs(&op.shapes, op.dtype, device);
+    let inputs_of_op = inputs(&op.shapes, op.dtypes, device);
     let seconds = time_enqueued(runs, device, || drop((op.run)(&inputs_of_op)))?;
     let median = seconds[seconds.len() / 2];
     let mut with_gradient_seconds = None;
@@ -357,7 +378,7 @@ fn difference(op: &Op, reference: &Operation, small: &[[usize; 2]], device: &Dev
         all.extend(inputs.iter().filter_map(|input| input.grad_remove(&mut gradients)));
         Ok(all.into_iter().map(|tensor| pollster::block_on(read_back(tensor))).collect::<Result<_, _>>()?)
     };
-    let values = inputs(small, op.dtype, &Device::flex());
+    let values = inputs(small, op.dtypes, &Device::flex());
     let on_device = |input: &Tensor<2>| input.clone().to_device(device);
     let actual = evaluate(&op.run, values.iter().map(on_device).collect())?;
     let expected = evaluate(reference, values.into_iter().map(|input| input.cast(DType::F32)).collect())?;
