@@ -111,8 +111,8 @@ impl LinearF16Ops for burn::backend::Flex {
 #[cfg(feature = "wgpu")]
 mod kernel {
     use super::*;
-    use crate::gpu;
-    use crate::tile::{GROUP, ROWS, factor, has_tensor_cores, lane};
+    use crate::tile::{GROUP, ROWS, factor, has_tensor_cores, lane, zeros};
+    use crate::{gpu, reduce};
     use burn::backend::cubecl::dtype_to_elem_type;
     use burn::backend::ops::FloatTensorOps;
     use burn_cubecl::CubeBackend;
@@ -120,218 +120,38 @@ mod kernel {
     use cubecl::prelude::*;
     use half::f16;
 
+    /// Rows and columns of the output that a workgroup computes, and how many products it adds in one turn.
+    const BLOCK: [usize; 3] = [128, 128, 64];
+    /// Rows and columns of a subgroup.
+    const SIDE: [usize; 2] = [64, 32];
+    /// Workgroups that a large GPU is to have; a product of fewer blocks than this is cut along what it adds, too.
+    const WORKGROUPS: usize = 264;
+    /// Fewest turns for which cutting pays.
+    const TURNS: usize = 8;
+
     /// How a product is cut; part of the compiled kernel.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     struct Plan {
-        /// Rows and columns of the output that a workgroup computes, and what it adds in one turn.
         block: [usize; 3],
-        /// Rows and columns of a subgroup.
         side: [usize; 2],
         transposed: [bool; 2],
-        /// Units of a workgroup.
-        units: usize,
         /// Words of two values that are read of each factor at a time.
-        vectors: [usize; 2],
-        /// Whether the blocks divide the matrices.
-        is_aligned: bool,
+        words: [usize; 2],
     }
 
     impl Plan {
+        fn units(&self) -> usize {
+            self.block[0] / self.side[0] * (self.block[1] / self.side[1]) * GROUP
+        }
+
         fn tiles(&self) -> [Tile; 2] {
-            let tile = |index: usize, is_deep| Tile {
-                size: [self.block[index], self.block[2]],
-                is_deep,
-                vector: self.vectors[index],
-            };
-            [tile(0, !self.transposed[0]), tile(1, self.transposed[1])]
-        }
-    }
-
-    /// Whether workgroups of `units` multiply f16 blocks of any multiple of 32 and read them from tensors
-    /// (VK_NV_cooperative_matrix2).
-    fn has_workgroup_matrices(client: &Client, units: usize) -> bool {
-        let [f16, f32] = [DType::F16, DType::F32].map(dtype_to_elem_type);
-        let matmul = &client.features().matmul;
-        if std::env::var("ANAUME_FORCE").is_ok() {
-            return true;
-        }
-        matmul.cmma_tensor_addressing
-            && matmul.cube_mma.iter().any(|config| {
-                [config.a_type, config.b_type, config.cd_type] == [f16, f16, f32]
-                    && config.units_per_block == Some(units as u32)
-                    && [config.m_granularity, config.n_granularity, config.k_granularity]
-                        .iter()
-                        .all(|size| 32 % size == 0)
+            let is_deep = [!self.transposed[0], self.transposed[1]];
+            [0, 1].map(|factor| Tile {
+                size: [self.block[factor], self.block[2]],
+                is_deep: is_deep[factor],
+                words: self.words[factor],
+                units: self.units(),
             })
-    }
-
-    /// Matrices of the whole workgroup: the driver stages the factors.
-    #[cube(launch_unchecked)]
-    fn by_workgroup<O: Float>(
-        a: &[f16],
-        b: &[f16],
-        out: &mut [O],
-        m: u32,
-        n: u32,
-        k: u32,
-        #[comptime] plan: Plan,
-        #[define(O)] _dtype: ElemType,
-    ) {
-        let [rows, columns, depth] = comptime!(plan.block.map(|size| size as u32));
-        // Tells the compiler that rows begin at multiples of 16 bytes.
-        let mask = comptime!(if plan.is_aligned { u32::MAX - 7 } else { u32::MAX });
-        let (m, n, k) = (m & mask, n & mask, k & mask);
-        let clamp = comptime!(match plan.is_aligned {
-            true => TensorClampMode::Undefined,
-            false => TensorClampMode::Constant(0),
-        });
-        let a_shape = if comptime!(plan.transposed[0]) { seq![k, m] } else { seq![m, k] };
-        let b_shape = if comptime!(plan.transposed[1]) { seq![n, k] } else { seq![k, n] };
-        let a = TensorView::new(a, a_shape).with_clamp_mode(clamp).finish();
-        let b = TensorView::new(b, b_shape).with_clamp_mode(clamp).finish();
-        let out = TensorView::new(&*out, seq![m, n]).with_clamp_mode(clamp).finish();
-        let (row, column) = (CUBE_POS_X * rows, CUBE_POS_Y * columns);
-        let mut a_block = unsafe {
-            cmma::Matrix::<f16, cmma::Cube>::uninitialized(
-                cmma::MatrixIdent::A,
-                plan.block[0],
-                plan.block[1],
-                plan.block[2],
-                cmma::MatrixLayout::Undefined,
-            )
-        };
-        let mut b_block = unsafe {
-            cmma::Matrix::<f16, cmma::Cube>::uninitialized(
-                cmma::MatrixIdent::B,
-                plan.block[0],
-                plan.block[1],
-                plan.block[2],
-                cmma::MatrixLayout::Undefined,
-            )
-        };
-        let sums = cmma::Matrix::<f32, cmma::Cube>::from_value(
-            cmma::MatrixIdent::Accumulator,
-            plan.block[0],
-            plan.block[1],
-            plan.block[2],
-            cmma::MatrixLayout::Undefined,
-            0.0f32,
-        );
-        for from in range_stepped(0u32, k, depth) {
-            if comptime!(plan.transposed[0]) {
-                let part = a.slice(seq![from, row], seq![depth, rows]).permuted(seq![1, 0]);
-                cmma::load_tensor(&mut a_block, &part);
-            } else {
-                let part = a.slice(seq![row, from], seq![rows, depth]);
-                cmma::load_tensor(&mut a_block, &part);
-            }
-            if comptime!(plan.transposed[1]) {
-                let part = b.slice(seq![column, from], seq![columns, depth]).permuted(seq![1, 0]);
-                cmma::load_tensor(&mut b_block, &part);
-            } else {
-                let part = b.slice(seq![from, column], seq![depth, columns]);
-                cmma::load_tensor(&mut b_block, &part);
-            }
-            cmma::execute(&a_block, &b_block, &sums, &sums);
-        }
-        let mut part = out.slice(seq![row, column], seq![rows, columns]);
-        let converted = cmma::cast::<f32, O, cmma::Cube>(&sums);
-        cmma::store_tensor(&mut part, &converted);
-    }
-
-    /// Matrices of subgroups, with the factors staged in workgroup memory while those of the turn before are multiplied. Factors
-    /// are read as words of two values, `A` and `B` at a time, and staged as vectors of 16 bytes, which matrices load at once.
-    #[cube(launch_unchecked)]
-    fn by_subgroup<O: Float, NA: Size, NB: Size>(
-        a: &[Vector<u32, NA>],
-        b: &[Vector<u32, NB>],
-        out: &mut [O],
-        m: usize,
-        n: usize,
-        k: usize,
-        #[comptime] plan: Plan,
-        #[define(O)] _dtype: ElemType,
-    ) {
-        let [a_tile, b_tile] = comptime!(plan.tiles());
-        let mut a_block = Shared::<[Vector<u32, Const<4>>]>::new_slice(comptime!(a_tile.words() / 4));
-        let mut b_block = Shared::<[Vector<u32, Const<4>>]>::new_slice(comptime!(b_tile.words() / 4));
-        let scratch_stride = comptime!(ROWS + 4);
-        let group_scratch = comptime!(ROWS * scratch_stride);
-        let mut scratch = Shared::<[f32]>::new_slice(comptime!(plan.units / GROUP * group_scratch));
-        let (row, column) = (CUBE_POS_X as usize * plan.block[0], CUBE_POS_Y as usize * plan.block[1]);
-        let group = UNIT_POS as usize / GROUP;
-        let groups_in_row = comptime!(plan.block[1] / plan.side[1]);
-        let own_row = group / groups_in_row * plan.side[0];
-        let own_column = group % groups_in_row * plan.side[1];
-        let (row_tiles, column_tiles) = comptime!((plan.side[0] / ROWS, plan.side[1] / ROWS));
-        let mut sums = Sequence::<cmma::Matrix<f32>>::new();
-        #[unroll]
-        for _ in 0..comptime!(row_tiles * column_tiles) {
-            sums.push(cmma::Matrix::<f32>::from_value(
-                cmma::MatrixIdent::Accumulator,
-                16usize,
-                16usize,
-                16usize,
-                cmma::MatrixLayout::Undefined,
-                0.0f32,
-            ));
-        }
-        let mut a_next = Array::<Vector<u32, NA>>::new(comptime!(a_tile.vectors_per_unit(plan.units)));
-        let mut b_next = Array::<Vector<u32, NB>>::new(comptime!(b_tile.vectors_per_unit(plan.units)));
-        fetch::<NA>(a, row, 0usize, m, k, &mut a_next, a_tile, plan.units);
-        fetch::<NB>(b, column, 0usize, n, k, &mut b_next, b_tile, plan.units);
-        for from in range_stepped(0usize, k, plan.block[2]) {
-            sync_cube();
-            put::<NA>(&a_next, a_block.with_vector_size_mut::<NA>(), a_tile, plan.units);
-            put::<NB>(&b_next, b_block.with_vector_size_mut::<NB>(), b_tile, plan.units);
-            sync_cube();
-            let next = from + plan.block[2];
-            if next < k {
-                fetch::<NA>(a, row, next, m, k, &mut a_next, a_tile, plan.units);
-                fetch::<NB>(b, column, next, n, k, &mut b_next, b_tile, plan.units);
-            }
-            #[unroll]
-            for step in 0..comptime!(plan.block[2] / ROWS) {
-                let mut b_tiles = Sequence::<cmma::Matrix<f16>>::new();
-                #[unroll]
-                for j in 0..column_tiles {
-                    let start = start(own_column + j * ROWS, step * ROWS, b_tile);
-                    let layout = comptime!(b_tile.layout(cmma::MatrixLayout::ColMajor, cmma::MatrixLayout::RowMajor));
-                    b_tiles.push(factor(&b_block, start, cmma::MatrixIdent::B, layout, comptime!(b_tile.stride())));
-                }
-                #[unroll]
-                for i in 0..row_tiles {
-                    let start = start(own_row + i * ROWS, step * ROWS, a_tile);
-                    let layout = comptime!(a_tile.layout(cmma::MatrixLayout::RowMajor, cmma::MatrixLayout::ColMajor));
-                    let left = factor(&a_block, start, cmma::MatrixIdent::A, layout, comptime!(a_tile.stride()));
-                    #[unroll]
-                    for j in 0..column_tiles {
-                        let sum = sums.index(i * column_tiles + j);
-                        cmma::execute(&left, b_tiles.index(j), sum, sum);
-                    }
-                }
-            }
-        }
-        let start = group * group_scratch;
-        let own = &mut scratch[start..start + group_scratch];
-        #[unroll]
-        for i in 0..row_tiles {
-            #[unroll]
-            for j in 0..column_tiles {
-                sync_plane();
-                let sum = sums.index(i * column_tiles + j);
-                cmma::store(own, sum, comptime!(scratch_stride as u32), cmma::MatrixLayout::RowMajor);
-                sync_plane();
-                #[unroll]
-                for part in 0..comptime!(ROWS * ROWS / GROUP) {
-                    let r = part * comptime!(GROUP / ROWS) + lane() / ROWS;
-                    let c = lane() % ROWS;
-                    let (to_row, to_column) = (row + own_row + i * ROWS + r, column + own_column + j * ROWS + c);
-                    if to_row < m && to_column < n {
-                        out[to_row * n + to_column] = O::cast_from(own[r * scratch_stride + c]);
-                    }
-                }
-            }
         }
     }
 
@@ -343,7 +163,9 @@ mod kernel {
         /// Whether the values that are added together lie side by side in memory.
         is_deep: bool,
         /// Words read at a time.
-        vector: usize,
+        words: usize,
+        /// Units that copy it.
+        units: usize,
     }
 
     impl Tile {
@@ -357,16 +179,12 @@ mod kernel {
             self.shape()[1] + 8
         }
 
-        fn vectors_per_unit(&self, units: usize) -> usize {
-            self.size[0] * self.size[1] / (2 * self.vector * units)
+        fn vectors(&self) -> usize {
+            self.shape()[0] * self.stride() / 8
         }
 
-        fn words(&self) -> usize {
-            self.shape()[0] * self.stride() / 2
-        }
-
-        fn layout<L>(&self, deep: L, other: L) -> L {
-            if self.is_deep { deep } else { other }
+        fn vectors_per_unit(&self) -> usize {
+            self.size[0] * self.size[1] / (8 * self.units)
         }
     }
 
@@ -377,49 +195,167 @@ mod kernel {
         if comptime!(tile.is_deep) { index * stride + comptime!(depth / 8) } else { depth * stride + index / 8 }
     }
 
-    /// The values of a unit for the next turn, `first` row or column on and `from` depth on; zeros beyond the ends.
+    /// The values of a unit for one turn, from the row or column `first` and the depth `depth` on; zeros beyond the ends.
     #[cube]
+    #[expect(clippy::too_many_arguments, reason = "a matrix with its place")]
     fn fetch<N: Size>(
         from: &[Vector<u32, N>],
         first: usize,
         depth: usize,
         end: usize,
         depth_end: usize,
-        values: &mut Array<Vector<u32, N>>,
+        row_length: usize,
+        values: &mut Array<Vector<u32, Const<4>>>,
         #[comptime] tile: Tile,
-        #[comptime] units: usize,
     ) {
-        let width = comptime!(2 * tile.vector);
-        let per_row = comptime!(tile.shape()[1] / width);
+        let per_row = comptime!(tile.shape()[1] / 8);
         let (first_row, first_column, row_end, column_end) =
             if comptime!(tile.is_deep) { (first, depth, end, depth_end) } else { (depth, first, depth_end, end) };
         #[unroll]
-        for index in 0..comptime!(tile.vectors_per_unit(units)) {
-            let place = index * units + UNIT_POS as usize;
-            let (row, column) = (first_row + place / per_row, first_column + place % per_row * width);
-            let mut value = Vector::<u32, N>::new(0u32);
-            if row < row_end && column < column_end {
-                value = from[(row * column_end + column) / width];
+        for index in 0..comptime!(tile.vectors_per_unit()) {
+            let place = index * tile.units + UNIT_POS as usize;
+            let (row, column) = (first_row + place / per_row, first_column + place % per_row * 8);
+            let mut vector = Vector::<u32, Const<4>>::new(0u32);
+            if row < row_end {
+                #[unroll]
+                for part in 0..comptime!(4 / tile.words) {
+                    let part_column = column + comptime!(part * tile.words * 2);
+                    if part_column < column_end {
+                        let words = from[(row * row_length + part_column) / comptime!(tile.words * 2)];
+                        #[unroll]
+                        for word in 0..tile.words {
+                            vector.insert(comptime!(part * tile.words + word), words.extract(word));
+                        }
+                    }
+                }
             }
-            values[index] = value;
+            values[index] = vector;
         }
     }
 
-    /// Writes what [`fetch`] returned to workgroup memory.
+    /// Writes what [`fetch`] gave to workgroup memory.
     #[cube]
-    fn put<N: Size>(
-        values: &Array<Vector<u32, N>>,
-        to: &mut [Vector<u32, N>],
-        #[comptime] tile: Tile,
-        #[comptime] units: usize,
-    ) {
-        let width = comptime!(2 * tile.vector);
-        let per_row = comptime!(tile.shape()[1] / width);
-        let stride = comptime!(tile.stride() / width);
+    fn put(values: &Array<Vector<u32, Const<4>>>, to: &mut [Vector<u32, Const<4>>], #[comptime] tile: Tile) {
+        let per_row = comptime!(tile.shape()[1] / 8);
         #[unroll]
-        for index in 0..comptime!(tile.vectors_per_unit(units)) {
-            let place = index * units + UNIT_POS as usize;
-            to[place / per_row * stride + place % per_row] = values[index];
+        for index in 0..comptime!(tile.vectors_per_unit()) {
+            let place = index * tile.units + UNIT_POS as usize;
+            to[place / per_row * comptime!(tile.stride() / 8) + place % per_row] = values[index];
+        }
+    }
+
+    /// The factors of a turn are fetched while those of the turn before, in workgroup memory, are multiplied. Along its third
+    /// axis the launch is cut into parts of `depth` products, whose sums lie one below the other in `out`.
+    #[cube(launch_unchecked)]
+    #[expect(clippy::too_many_arguments, reason = "a kernel takes its numbers one by one")]
+    fn product<O: Float, NA: Size, NB: Size>(
+        a: &[Vector<u32, NA>],
+        b: &[Vector<u32, NB>],
+        out: &mut [O],
+        m: usize,
+        n: usize,
+        k: usize,
+        depth: usize,
+        #[comptime] plan: Plan,
+        #[define(O)] _dtype: ElemType,
+    ) {
+        let [a_tile, b_tile] = comptime!(plan.tiles());
+        let mut a_block = Shared::<[Vector<u32, Const<4>>]>::new_slice(comptime!(a_tile.vectors()));
+        let mut b_block = Shared::<[Vector<u32, Const<4>>]>::new_slice(comptime!(b_tile.vectors()));
+        let (row, column) = (CUBE_POS_X as usize * plan.block[0], CUBE_POS_Y as usize * plan.block[1]);
+        let group = UNIT_POS as usize / GROUP;
+        let groups_in_row = comptime!(plan.block[1] / plan.side[1]);
+        let own_row = group / groups_in_row * plan.side[0];
+        let own_column = group % groups_in_row * plan.side[1];
+        let (row_tiles, column_tiles) = comptime!((plan.side[0] / ROWS, plan.side[1] / ROWS));
+        let a_row_length = if comptime!(plan.transposed[0]) { m } else { k };
+        let b_row_length = if comptime!(plan.transposed[1]) { k } else { n };
+        let first = CUBE_POS_Z as usize * depth;
+        let last = min(first + depth, k);
+
+        let mut sums = Sequence::<cmma::Matrix<f32>>::new();
+        #[unroll]
+        for _ in 0..comptime!(row_tiles * column_tiles) {
+            sums.push(zeros());
+        }
+        let mut a_next = Array::<Vector<u32, Const<4>>>::new(comptime!(a_tile.vectors_per_unit()));
+        let mut b_next = Array::<Vector<u32, Const<4>>>::new(comptime!(b_tile.vectors_per_unit()));
+        fetch::<NA>(a, row, first, m, last, a_row_length, &mut a_next, a_tile);
+        fetch::<NB>(b, column, first, n, last, b_row_length, &mut b_next, b_tile);
+        for from in range_stepped(first, last, plan.block[2]) {
+            sync_cube();
+            put(&a_next, &mut a_block, a_tile);
+            put(&b_next, &mut b_block, b_tile);
+            sync_cube();
+            let next = from + plan.block[2];
+            if next < last {
+                fetch::<NA>(a, row, next, m, last, a_row_length, &mut a_next, a_tile);
+                fetch::<NB>(b, column, next, n, last, b_row_length, &mut b_next, b_tile);
+            }
+            #[unroll]
+            for step in 0..comptime!(plan.block[2] / ROWS) {
+                let mut right = Sequence::<cmma::Matrix<f16>>::new();
+                #[unroll]
+                for j in 0..column_tiles {
+                    let start = start(own_column + j * ROWS, step * ROWS, b_tile);
+                    let layout = comptime!(layout_of(plan.transposed[1]));
+                    right.push(factor(&b_block, start, cmma::MatrixIdent::B, layout, comptime!(b_tile.stride())));
+                }
+                #[unroll]
+                for i in 0..row_tiles {
+                    let start = start(own_row + i * ROWS, step * ROWS, a_tile);
+                    let layout = comptime!(layout_of(plan.transposed[0]));
+                    let left = factor(&a_block, start, cmma::MatrixIdent::A, layout, comptime!(a_tile.stride()));
+                    #[unroll]
+                    for j in 0..column_tiles {
+                        let sum = sums.index(i * column_tiles + j);
+                        cmma::execute(&left, right.index(j), sum, sum);
+                    }
+                }
+            }
+        }
+        let out_start = CUBE_POS_Z as usize * m * n;
+        write(&sums, out, (row + own_row, column + own_column), (m, n), out_start, group, plan);
+    }
+
+    /// How a matrix of 16 x 16 lies in the block of a factor.
+    fn layout_of(is_transposed: bool) -> cmma::MatrixLayout {
+        if is_transposed { cmma::MatrixLayout::ColMajor } else { cmma::MatrixLayout::RowMajor }
+    }
+
+    /// Writes the sums of a subgroup, matrix by matrix through workgroup memory.
+    #[cube]
+    fn write<O: Float>(
+        sums: &Sequence<cmma::Matrix<f32>>,
+        out: &mut [O],
+        place: (usize, usize),
+        end: (usize, usize),
+        out_start: usize,
+        group: usize,
+        #[comptime] plan: Plan,
+    ) {
+        let stride = comptime!(ROWS + 4);
+        let mut scratch = Shared::<[f32]>::new_slice(comptime!(plan.units() / GROUP * ROWS * stride));
+        let start = group * comptime!(ROWS * stride);
+        let own = &mut scratch[start..start + comptime!(ROWS * stride)];
+        let (row_tiles, column_tiles) = comptime!((plan.side[0] / ROWS, plan.side[1] / ROWS));
+        #[unroll]
+        for i in 0..row_tiles {
+            #[unroll]
+            for j in 0..column_tiles {
+                sync_plane();
+                let sum = sums.index(i * column_tiles + j);
+                cmma::store(own, sum, comptime!(stride as u32), cmma::MatrixLayout::RowMajor);
+                sync_plane();
+                #[unroll]
+                for part in 0..comptime!(ROWS * ROWS / GROUP) {
+                    let (r, c) = (part * comptime!(GROUP / ROWS) + lane() / ROWS, lane() % ROWS);
+                    let (row, column) = (place.0 + i * ROWS + r, place.1 + j * ROWS + c);
+                    if row < end.0 && column < end.1 {
+                        out[out_start + row * end.1 + column] = O::cast_from(own[r * stride + c]);
+                    }
+                }
+            }
         }
     }
 
@@ -438,8 +374,7 @@ mod kernel {
             let client = a.client.clone();
             let (a, b) = (gpu::contiguous(a), gpu::contiguous(b));
             let ([a0, a1], [b0, b1]): ([usize; 2], [usize; 2]) = (a.shape().dims(), b.shape().dims());
-            let is_even = a1 % 2 == 0 && b1 % 2 == 0;
-            let by_workgroup = std::env::var("ANAUME_WORKGROUP").is_ok() && has_workgroup_matrices(&client, 256);
+            let is_even = a1.is_multiple_of(2) && b1.is_multiple_of(2);
             if !is_even || !has_tensor_cores(&client) {
                 return Self::float_cast(composed::<Self>(a, b, [a_transposed, b_transposed]), dtype);
             }
@@ -450,32 +385,42 @@ mod kernel {
                     .ok()
                     .map_or(default, |text| text.split(',').map(|size| size.parse().unwrap()).collect())
             };
-            let block = sizes("ANAUME_BLOCK", vec![128, 128, 32]);
+            let block = sizes("ANAUME_BLOCK", BLOCK.to_vec());
             let block = [block[0], block[1], block[2]];
-            let side = sizes("ANAUME_SIDE", vec![64, 64]);
+            let side = sizes("ANAUME_SIDE", SIDE.to_vec());
             let side = [side[0], side[1]];
-            let units = if by_workgroup { 256 } else { block[0] * block[1] / side[0] / side[1] * GROUP };
-            let is_aligned = m % block[0] == 0 && n % block[1] == 0 && k % block[2] == 0;
-            let vectors = [a1, b1].map(|columns| if columns % 8 == 0 { 4 } else { 1 });
-            let plan = Plan { block, side, transposed: [a_transposed, b_transposed], units, vectors, is_aligned };
-            let out = gpu::empty(&a, [m, n], dtype.into());
-            let count = CubeCount::Static(m.div_ceil(block[0]) as u32, n.div_ceil(block[1]) as u32, 1);
-            let dim = CubeDim::new_1d(units as u32);
+            let words = [a1, b1].map(|columns| if columns.is_multiple_of(8) { 4 } else { 1 });
+            let plan = Plan { block, side, transposed: [a_transposed, b_transposed], words };
+            let blocks = [m.div_ceil(block[0]), n.div_ceil(block[1])];
+            let turns = k.div_ceil(block[2]);
+            let parts = (WORKGROUPS / (blocks[0] * blocks[1])).min(turns / TURNS).max(1);
+            let depth = turns.div_ceil(parts) * block[2];
+            let parts = k.div_ceil(depth);
+            let out_dtype = if parts == 1 { dtype.into() } else { DType::F32 };
+            let out = gpu::empty(&a, [parts, m * n], out_dtype);
+            let count = CubeCount::Static(blocks[0] as u32, blocks[1] as u32, parts as u32);
             let (a, b, to) = (a.into_buffer_arg(), b.into_buffer_arg(), out.clone().into_buffer_arg());
-            let dtype = dtype_to_elem_type(dtype.into());
-            // SAFETY: both kernels stay inside of the matrices.
+            // SAFETY: factors are read and sums are written inside of their matrices.
             unsafe {
-                match by_workgroup {
-                    true => {
-                        let [m, n, k] = [m, n, k].map(|size| size as u32);
-                        by_workgroup::launch_unchecked(&client, count, dim, a, b, to, m, n, k, plan, dtype);
-                    }
-                    false => by_subgroup::launch_unchecked(
-                        &client, count, dim, vectors[0], vectors[1], a, b, to, m, n, k, plan, dtype,
-                    ),
-                }
+                product::launch_unchecked(
+                    &client,
+                    count,
+                    CubeDim::new_1d(plan.units() as u32),
+                    words[0],
+                    words[1],
+                    a,
+                    b,
+                    to,
+                    m,
+                    n,
+                    k,
+                    depth,
+                    plan,
+                    dtype_to_elem_type(out_dtype),
+                );
             }
-            out
+            let out = if parts == 1 { out } else { Self::float_cast(reduce::sum_rows(out), dtype) };
+            Self::float_reshape(out, [m, n].into())
         }
     }
 }

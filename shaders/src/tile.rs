@@ -23,9 +23,6 @@ pub(crate) fn has_tensor_cores(client: &Client) -> bool {
     let [f16, f32] = [DType::F16, DType::F32].map(dtype_to_elem_type);
     let config = MmaConfig { a_type: f16, b_type: f16, cd_type: f32, m: 16, n: 16, k: 16 };
     let hardware = &client.properties().hardware;
-    if std::env::var("ANAUME_FORCE").is_ok() {
-        return true;
-    }
     let subgroups = [hardware.plane_size_min, hardware.plane_size_max];
     subgroups == [GROUP as u32; 2] && client.features().matmul.cmma.contains(&config)
 }
@@ -59,14 +56,7 @@ impl Sums {
             let mut tiles = Sequence::<cmma::Matrix<f32>>::new();
             #[unroll]
             for _ in 0..comptime!(columns / ROWS) {
-                tiles.push(cmma::Matrix::<f32>::from_value(
-                    cmma::MatrixIdent::Accumulator,
-                    16usize,
-                    16usize,
-                    16usize,
-                    cmma::MatrixLayout::Undefined,
-                    0.0f32,
-                ));
+                tiles.push(zeros());
             }
             Sums::new_Tensor(tiles)
         } else {
@@ -138,10 +128,19 @@ impl Sums {
         }
     }
 
-    /// Writes the 16 columns from `16 tile` on, as 16 rows `stride` apart.
-    pub fn store(&self, #[comptime] tile: usize, out: &mut [f32], #[comptime] stride: usize) {
+    /// Writes the 16 columns from `16 tile` on to workgroup memory, as 16 rows `stride` values apart, from `start` on. Vectors
+    /// have 4 values for tensor cores, else one.
+    pub fn store<M: Size>(
+        &self,
+        #[comptime] tile: usize,
+        out: &mut [Vector<f32, M>],
+        start: usize,
+        #[comptime] stride: usize,
+    ) {
         match self {
             Sums::Tensor(tiles) => {
+                let end = out.len();
+                let out = &mut out[start / 4..end];
                 cmma::store(out, tiles.index(tile), comptime!(stride as u32), cmma::MatrixLayout::RowMajor);
             }
             Sums::Plain(values) => {
@@ -151,20 +150,22 @@ impl Sums {
                 for j in 0..comptime!(ROWS / UNIT_COLUMNS) {
                     #[unroll]
                     for i in 0..UNIT_ROWS {
-                        out[(first_row + i) * stride + first_column + j * UNIT_COLUMNS] =
-                            values[(tile * ROWS / UNIT_COLUMNS + j) * UNIT_ROWS + i];
+                        out[start + (first_row + i) * stride + first_column + j * UNIT_COLUMNS] =
+                            Vector::new(values[(tile * ROWS / UNIT_COLUMNS + j) * UNIT_ROWS + i]);
                     }
                 }
             }
         }
     }
 
-    /// Multiplies each of the group's rows by its factor. Tensor cores hide where a sum lies: where a factor is not 1, each
-    /// matrix goes through `scratch`, 16 rows `stride` apart.
-    pub fn scale_rows(
+    /// Multiplies each of the group's rows by its factor, the first of which is at `first`. Tensor cores hide where a sum lies:
+    /// where a factor is not 1, each matrix goes through workgroup memory, as by [`Self::store`].
+    pub fn scale_rows<M: Size>(
         &mut self,
         factors: &[f32],
-        scratch: &mut [f32],
+        first: usize,
+        scratch: &mut [Vector<f32, M>],
+        start: usize,
         #[comptime] stride: usize,
         #[comptime] columns: usize,
     ) {
@@ -172,25 +173,25 @@ impl Sums {
             Sums::Tensor(tiles) => {
                 let mut is_scaled = false;
                 for row in 0..ROWS {
-                    is_scaled = is_scaled || factors[row] != 1.0f32;
+                    is_scaled = is_scaled || factors[first + row] != 1.0f32;
                 }
                 if is_scaled {
+                    let end = scratch.len();
+                    let scratch = &mut scratch[start / 4..end];
+                    let stride_u32 = comptime!(stride as u32);
+                    // Two units have a row, four rows of vectors apart.
+                    let row = lane() / 2;
+                    let place = row * comptime!(stride / 4) + lane() % 2 * 2;
+                    let scale = Vector::<f32, M>::new(factors[first + row]);
                     #[unroll]
                     for tile in 0..comptime!(columns / ROWS) {
-                        cmma::store(scratch, tiles.index(tile), comptime!(stride as u32), cmma::MatrixLayout::RowMajor);
+                        cmma::store(scratch, tiles.index(tile), stride_u32, cmma::MatrixLayout::RowMajor);
                         sync_plane();
-                        #[unroll]
-                        for i in 0..comptime!(ROWS * ROWS / GROUP) {
-                            let row = i * comptime!(GROUP / ROWS) + lane() / ROWS;
-                            scratch[row * stride + lane() % ROWS] *= factors[row];
-                        }
+                        scratch[place] *= scale;
+                        scratch[place + 1] *= scale;
                         sync_plane();
-                        cmma::load_with_layout(
-                            tiles.index_mut(tile),
-                            &*scratch,
-                            comptime!(stride as u32),
-                            cmma::MatrixLayout::RowMajor,
-                        );
+                        let sum = tiles.index_mut(tile);
+                        cmma::load_with_layout(sum, &*scratch, stride_u32, cmma::MatrixLayout::RowMajor);
                         sync_plane();
                     }
                 }
@@ -199,7 +200,7 @@ impl Sums {
                 let first_row = lane() / UNIT_COLUMNS * UNIT_ROWS;
                 #[unroll]
                 for i in 0..UNIT_ROWS {
-                    let factor = factors[first_row + i];
+                    let factor = factors[first + first_row + i];
                     #[unroll]
                     for j in 0..comptime!(columns / UNIT_COLUMNS) {
                         values[j * UNIT_ROWS + i] *= factor;
@@ -208,6 +209,13 @@ impl Sums {
             }
         }
     }
+}
+
+/// 16 x 16 sums.
+#[cube]
+pub(crate) fn zeros() -> cmma::Matrix<f32> {
+    let layout = cmma::MatrixLayout::Undefined;
+    cmma::Matrix::<f32>::from_value(cmma::MatrixIdent::Accumulator, 16usize, 16usize, 16usize, layout, 0.0f32)
 }
 
 /// The 16 x 16 values of f16 that begin at the vector `start`; rows, or columns, are `stride` values apart.
@@ -247,20 +255,48 @@ pub(crate) fn dot<W: Numeric, N: Size>(a: Vector<W, N>, b: Vector<W, N>, #[compt
     }
 }
 
-/// Writes two neighbouring values of a factor, the first of an even number.
+/// Writes the 8 values of a unit from the `first` on to be a factor, from `place` on.
 #[cube]
-pub(crate) fn put_pair<W: Numeric, N: Size>(
+pub(crate) fn put<W: Numeric, N: Size>(
+    values: &Array<f32>,
+    #[comptime] first: usize,
     to: &mut [Vector<W, N>],
-    index: usize,
-    pair: (f32, f32),
+    place: usize,
     #[comptime] tensor_cores: bool,
 ) {
     if comptime!(tensor_cores) {
-        let mut halves = Vector::<f16, Const<2>>::new(f16::cast_from(pair.0));
-        halves.insert(1usize, f16::cast_from(pair.1));
-        to.with_vector_size_mut::<Const<1>>()[index / 2] = Vector::new(W::reinterpret(halves));
+        let mut words = Vector::<W, N>::new(W::from_int(0));
+        #[unroll]
+        for word in 0..4usize {
+            let mut pair = Vector::<f16, Const<2>>::new(f16::cast_from(values[first + 2 * word]));
+            pair.insert(1usize, f16::cast_from(values[first + 2 * word + 1]));
+            words.insert(word, W::reinterpret(pair));
+        }
+        to[place / 8] = words;
     } else {
-        to[index] = Vector::new(W::cast_from(pair.0));
-        to[index + 1] = Vector::new(W::cast_from(pair.1));
+        #[unroll]
+        for i in 0..8usize {
+            to[place + i] = Vector::new(W::cast_from(values[first + i]));
+        }
+    }
+}
+
+/// Reads 8 values from `place` on to the `first` on of a unit.
+#[cube]
+pub(crate) fn get<M: Size>(
+    from: &[Vector<f32, M>],
+    place: usize,
+    values: &mut Array<f32>,
+    #[comptime] first: usize,
+    #[comptime] tensor_cores: bool,
+) {
+    let size = comptime!(if tensor_cores { 4 } else { 1 });
+    #[unroll]
+    for index in 0..comptime!(8 / size) {
+        let vector = from[place / size + index];
+        #[unroll]
+        for i in 0..size {
+            values[first + index * size + i] = vector.extract(i);
+        }
     }
 }

@@ -208,17 +208,20 @@ fn time(runs: usize, mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Re
 
 /// Seconds of one call in each run, sorted: enough calls are enqueued at a time that waiting for the device does not count.
 fn time_enqueued(runs: usize, device: &Device, mut work: impl FnMut()) -> anyhow::Result<Vec<f64>> {
-    /// Seconds that a run is to take.
-    const RUN_SECS: f64 = 0.02;
+    /// Seconds that a run is to take at least.
+    const RUN_SECS: f64 = 0.05;
     let mut calls = |count: usize| -> anyhow::Result<f64> {
         let start = Instant::now();
         (0..count).for_each(|_| work());
         device.sync()?;
-        Ok(start.elapsed().as_secs_f64() / count as f64)
+        Ok(start.elapsed().as_secs_f64())
     };
     calls(1)?;
-    let count = (RUN_SECS / calls(1)?).clamp(1.0, 50.0) as usize;
-    let mut seconds = (0..runs.max(1)).map(|_| calls(count)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut count = 1;
+    while calls(count)? < RUN_SECS && count < 1024 {
+        count *= 2;
+    }
+    let mut seconds = (0..runs.max(1)).map(|_| Ok(calls(count)? / count as f64)).collect::<anyhow::Result<Vec<_>>>()?;
     seconds.sort_by(f64::total_cmp);
     Ok(seconds)
 }

@@ -5,7 +5,7 @@
 
 use super::*;
 use crate::gpu;
-use crate::tile::{GROUP, ROWS, Sums, dot, has_tensor_cores, lane, put_pair, values_per_vector};
+use crate::tile::{GROUP, ROWS, Sums, dot, get, has_tensor_cores, lane, put, values_per_vector};
 use burn::backend::cubecl::dtype_to_elem_type;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
@@ -14,8 +14,13 @@ use cubecl::prelude::*;
 /// By how much, as an exponent of e, a score may exceed the maximum that the sums stand for before they are rescaled (Dao et
 /// al., FlashAttention-4): weights stay below 3,000, far from the largest f16.
 const RESCALE_ABOVE: f32 = 8.0;
-/// Two units share a row in what is done element by element.
+/// Two units share a row in what is done element by element: units `i` and `i + 16` of a group have its row `i`, and take turns
+/// with 8 columns each.
 const UNITS_PER_ROW: usize = 2;
+const COLUMNS: usize = 8;
+/// The score of a key that is not visible, and a maximum below all scores that are.
+const INVISIBLE: f32 = -1.0e30;
+const LOWEST: f32 = -1.0e20;
 
 /// How a kernel cuts its work; part of the compiled kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +39,7 @@ impl Plan {
     fn new(client: &Client, num_heads: usize, head_size: usize, dtype: DType, tiles: [usize; 2]) -> Self {
         const SIZES: [(usize, usize); 6] = [(4, 64), (4, 32), (2, 32), (2, 16), (1, 16), (1, 16)];
         // A head's values begin at a multiple of 16 bytes in every row then.
-        let tensor_cores = dtype == DType::F16 && head_size % 8 == 0 && has_tensor_cores(client);
+        let tensor_cores = dtype == DType::F16 && head_size.is_multiple_of(8) && has_tensor_cores(client) && std::env::var("ANAUME_PLAIN").is_err();
         let limit = client.properties().hardware.max_shared_memory_size;
         let plans = SIZES.map(|(groups, others)| Self { heads: num_heads, head_size, groups, others, tensor_cores });
         *plans.iter().find(|plan| plan.bytes(tiles) <= limit).unwrap_or(&plans[SIZES.len() - 1])
@@ -76,6 +81,11 @@ impl Plan {
     /// The words of these vectors, and how many they have.
     fn words(&self, dtype: DType) -> (ElemType, usize) {
         if self.tensor_cores { (dtype_to_elem_type(DType::U32), 4) } else { (dtype_to_elem_type(dtype), 1) }
+    }
+
+    /// Scores of a vector in workgroup memory.
+    fn scores(&self) -> usize {
+        if self.tensor_cores { 4 } else { 1 }
     }
 
     fn hidden_size(&self) -> usize {
@@ -141,12 +151,13 @@ fn load<W: Numeric, N: Size>(
     }
 }
 
-/// Writes sums, each row multiplied by its factor, to a head's values of the own tokens.
+/// Writes sums, each row multiplied by its factor, to a head's values of the group's tokens, the first of which is `first_token`.
 #[cube]
-fn write<F: Float>(
+#[expect(clippy::too_many_arguments, reason = "two matrices with their places")]
+fn write<F: Float, M: Size>(
     sums: &Sums,
     factors: &[f32],
-    scratch: &mut [f32],
+    scratch: &mut [Vector<f32, M>],
     to: &mut [F],
     first_token: usize,
     t: usize,
@@ -155,70 +166,95 @@ fn write<F: Float>(
     #[comptime] plan: Plan,
 ) {
     let stride = comptime!(plan.score_stride());
+    let group_row = UNIT_POS as usize / GROUP * ROWS;
+    let (row, half) = (lane() % ROWS, lane() / ROWS);
+    let token = first_token + row;
     #[unroll]
     for tile in 0..comptime!(plan.width() / ROWS) {
         sync_cube();
-        sums.store(tile, scratch, stride);
+        sums.store::<M>(tile, scratch, group_row * stride, stride);
         sync_cube();
+        let mut values = Array::<f32>::new(COLUMNS);
+        let place = (group_row + row) * stride + half * COLUMNS;
+        get::<M>(&*scratch, place, &mut values, 0usize, plan.tensor_cores);
+        let factor = factors[group_row + row];
         #[unroll]
-        for i in 0..comptime!(ROWS * ROWS / GROUP) {
-            let row = i * comptime!(GROUP / ROWS) + lane() / ROWS;
-            let c = tile * ROWS + lane() % ROWS;
-            let token = first_token + row;
+        for i in 0..COLUMNS {
+            let c = half * COLUMNS + comptime!(tile * ROWS + i);
             if token < t && c < plan.head_size {
-                to[token * to_stride + column + c] = F::cast_from(scratch[row * stride + lane() % ROWS] * factors[row]);
+                to[token * to_stride + column + c] = F::cast_from(values[i] * factor);
             }
         }
     }
 }
 
-/// All scores of the group's rows with the other tokens, to workgroup memory.
+/// All products of the group's rows with the other tokens, to workgroup memory, and from there the unit's own.
 #[cube]
-fn store_scores(scores: &Sums, scratch: &mut [f32], #[comptime] plan: Plan) {
-    let end = scratch.len();
+fn exchange<M: Size>(products: &Sums, scratch: &mut [Vector<f32, M>], values: &mut Array<f32>, #[comptime] plan: Plan) {
+    let stride = comptime!(plan.score_stride());
+    let group_row = UNIT_POS as usize / GROUP * ROWS;
     #[unroll]
     for tile in 0..comptime!(plan.others / ROWS) {
-        scores.store(tile, &mut scratch[tile * ROWS..end], comptime!(plan.score_stride()));
+        products.store::<M>(tile, scratch, group_row * stride + comptime!(tile * ROWS), stride);
     }
-}
-
-/// The column of a unit's value: two units take turns with pairs of columns.
-#[cube]
-fn column_of(index: usize, half: usize) -> usize {
-    index / 2 * comptime!(2 * UNITS_PER_ROW) + half * 2 + index % 2
-}
-
-/// Writes a unit's values of a row, to be a factor.
-#[cube]
-fn put_row<W: Numeric, N: Size>(
-    to: &mut [Vector<W, N>],
-    row_start: usize,
-    half: usize,
-    values: &Array<f32>,
-    #[comptime] plan: Plan,
-) {
+    sync_cube();
     #[unroll]
-    for j in 0..comptime!(plan.others / UNITS_PER_ROW / 2) {
-        let pair = (values[j * 2], values[j * 2 + 1]);
-        put_pair::<W, N>(to, row_start + column_of(j * 2, half), pair, plan.tensor_cores);
+    for turn in 0..comptime!(plan.others / COLUMNS / UNITS_PER_ROW) {
+        let place = (group_row + lane() % ROWS) * stride + first_column(turn);
+        get::<M>(&*scratch, place, values, comptime!(turn * COLUMNS), plan.tensor_cores);
     }
 }
 
-/// Adds the values of the two units of each row: the sum is in `out` for all.
+/// The first of 8 neighbouring columns that a unit has.
 #[cube]
-fn sum_rows(value: f32, parts: &mut [f32], out: &mut [f32], #[comptime] plan: Plan) {
-    parts[UNIT_POS as usize] = value;
-    sync_cube();
-    if (UNIT_POS as usize) < plan.rows() {
-        out[UNIT_POS as usize] =
-            parts[UNIT_POS as usize * UNITS_PER_ROW] + parts[UNIT_POS as usize * UNITS_PER_ROW + 1];
+fn first_column(#[comptime] turn: usize) -> usize {
+    comptime!(turn * UNITS_PER_ROW * COLUMNS) + lane() / ROWS * COLUMNS
+}
+
+/// Scales a unit's scores and hides those of tokens outside of `first..last`.
+#[cube]
+fn hide(scores: &mut Array<f32>, other: usize, first: usize, last: usize, scale: f32, #[comptime] plan: Plan) {
+    #[unroll]
+    for turn in 0..comptime!(plan.others / COLUMNS / UNITS_PER_ROW) {
+        let token = other + first_column(turn);
+        #[unroll]
+        for i in 0..COLUMNS {
+            let index = comptime!(turn * COLUMNS + i);
+            let is_visible = token + i >= first && token + i < last;
+            scores[index] = if is_visible { scores[index] * scale } else { f32::new(INVISIBLE) };
+        }
     }
-    sync_cube();
+}
+
+/// Writes a unit's values of its row, to be a factor.
+#[cube]
+fn put_row<W: Numeric, N: Size>(values: &Array<f32>, to: &mut [Vector<W, N>], #[comptime] plan: Plan) {
+    let row = UNIT_POS as usize / GROUP * ROWS + lane() % ROWS;
+    #[unroll]
+    for turn in 0..comptime!(plan.others / COLUMNS / UNITS_PER_ROW) {
+        let place = row * comptime!(plan.weight_stride()) + first_column(turn);
+        put::<W, N>(values, comptime!(turn * COLUMNS), to, place, plan.tensor_cores);
+    }
+}
+
+/// The value of the unit that shares the row.
+#[cube]
+fn of_partner(value: f32, parts: &mut [f32], #[comptime] plan: Plan) -> f32 {
+    if comptime!(plan.tensor_cores) {
+        plane_shuffle_xor(value, 16u32)
+    } else {
+        parts[UNIT_POS as usize] = value;
+        sync_cube();
+        let partner = UNIT_POS as usize / GROUP * GROUP + (lane() + ROWS) % GROUP;
+        let other = parts[partner];
+        sync_cube();
+        other
+    }
 }
 
 #[cube(launch_unchecked)]
 #[expect(clippy::too_many_arguments, reason = "a kernel takes its numbers one by one")]
-fn forward<F: Float, W: Numeric, N: Size>(
+fn forward<F: Float, W: Numeric, N: Size, M: Size>(
     qkv_t3d: &[Vector<W, N>],
     bounds_2t: &[i32],
     output_td: &mut [F],
@@ -236,7 +272,7 @@ fn forward<F: Float, W: Numeric, N: Size>(
     let mut queries = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * stride / values));
     // Keys, then the values of the same tokens.
     let mut tile = Shared::<[Vector<W, N>]>::new_slice(comptime!(others * stride / values));
-    let mut scores = Shared::<[f32]>::new_slice(comptime!(rows * score_stride));
+    let mut scores = Shared::<[Vector<f32, M>]>::new_slice(comptime!(rows * score_stride / plan.scores()));
     let mut weights = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * weight_stride / values));
     let mut factors = Shared::<[f32]>::new_slice(rows);
     let mut parts = Shared::<[f32]>::new_slice(comptime!(rows * UNITS_PER_ROW));
@@ -244,8 +280,7 @@ fn forward<F: Float, W: Numeric, N: Size>(
     let first_row = CUBE_POS_X as usize * rows;
     let head = CUBE_POS_Y as usize;
     let group_row = UNIT_POS as usize / GROUP * ROWS;
-    let row = UNIT_POS as usize / UNITS_PER_ROW;
-    let half = UNIT_POS as usize % UNITS_PER_ROW;
+    let (row, half) = (group_row + lane() % ROWS, lane() / ROWS);
     let token = first_row + row;
     let column = head * plan.head_size;
     let scale = 1.0f32 / f32::cast_from(plan.head_size).sqrt();
@@ -254,7 +289,7 @@ fn forward<F: Float, W: Numeric, N: Size>(
 
     load::<W, N>(qkv_t3d, first_row, t, column, &mut queries, comptime!(3 * d), rows, plan);
     let mut output = Sums::zero(width, plan.tensor_cores);
-    let mut maximum = f32::new(-1.0e30);
+    let mut maximum = f32::new(LOWEST);
     let mut sum = 0.0f32;
     for other in range_stepped(block_first, block_last, others) {
         sync_cube();
@@ -263,61 +298,51 @@ fn forward<F: Float, W: Numeric, N: Size>(
         let mut products = Sums::zero(others, plan.tensor_cores);
         let own = &queries[group_row * comptime!(stride / values)..queries.len()];
         products.add_product::<W, N>(own, stride, &tile, stride, true, width, others);
-        let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
-        store_scores(&products, scratch, plan);
-        sync_cube();
+        let mut weight_row = Array::<f32>::new(per_unit);
+        exchange::<M>(&products, &mut scores, &mut weight_row, plan);
         load::<W, N>(qkv_t3d, other, t, column + 2 * d, &mut tile, comptime!(3 * d), others, plan);
-
-        let mut highest = f32::new(-1.0e30);
-        for c in 0..others {
-            let is_visible = other + c >= first && other + c < last;
-            let score = scores[row * score_stride + c] * scale;
-            highest = max(highest, if is_visible { score } else { f32::new(-1.0e30) });
+        hide(&mut weight_row, other, first, last, scale, plan);
+        let mut highest = f32::new(INVISIBLE);
+        #[unroll]
+        for j in 0..per_unit {
+            highest = max(highest, weight_row[j]);
         }
+        highest = max(highest, of_partner(highest, &mut parts, plan));
         let mut factor = 1.0f32;
         if highest > maximum + RESCALE_ABOVE {
             factor = (maximum - highest).exp();
             maximum = highest;
         }
         sum *= factor;
-        let mut probabilities = Array::<f32>::new(per_unit);
         #[unroll]
         for j in 0..per_unit {
-            let c = column_of(j, half);
-            let is_visible = other + c >= first && other + c < last;
-            let score = scores[row * score_stride + c] * scale;
-            probabilities[j] = if is_visible { (score - maximum).exp() } else { 0.0f32 };
-            sum += probabilities[j];
+            weight_row[j] = (weight_row[j] - maximum).exp();
+            sum += weight_row[j];
         }
-        put_row::<W, N>(&mut weights, row * weight_stride, half, &probabilities, plan);
+        put_row::<W, N>(&weight_row, &mut weights, plan);
         if half == 0 {
             factors[row] = factor;
         }
         sync_cube();
-        let own_factors = &factors[group_row..factors.len()];
-        let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
-        output.scale_rows(own_factors, scratch, score_stride, width);
+        output.scale_rows::<M>(&factors, group_row, &mut scores, group_row * score_stride, score_stride, width);
         let own = &weights[group_row * comptime!(weight_stride / values)..weights.len()];
         output.add_product::<W, N>(own, weight_stride, &tile, stride, false, others, width);
     }
+    sum += of_partner(sum, &mut parts, plan);
     sync_cube();
-    sum_rows(sum, &mut parts, &mut factors, plan);
-    if half == 0 && token < t {
-        log_sum_th[token * plan.heads + head] = maximum + factors[row].ln();
+    if half == 0 {
+        factors[row] = 1.0f32 / sum;
+        if token < t {
+            log_sum_th[token * plan.heads + head] = maximum + sum.ln();
+        }
     }
-    sync_cube();
-    if (UNIT_POS as usize) < rows {
-        factors[UNIT_POS as usize] = 1.0f32 / factors[UNIT_POS as usize];
-    }
-    let own_factors = &factors[group_row..factors.len()];
-    let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
-    write::<F>(&output, own_factors, scratch, output_td, first_row + group_row, t, column, d, plan);
+    write::<F, M>(&output, &factors, &mut scores, output_td, first_row + group_row, t, column, d, plan);
 }
 
 /// The gradients of the queries, and the sums over their rows that the keys' gradients need.
 #[cube(launch_unchecked)]
 #[expect(clippy::too_many_arguments, reason = "a kernel takes its numbers one by one")]
-fn backward_query<F: Float, W: Numeric, N: Size>(
+fn backward_query<F: Float, W: Numeric, N: Size, M: Size>(
     qkv_t3d: &[Vector<W, N>],
     bounds_2t: &[i32],
     output_td: &[Vector<W, N>],
@@ -339,16 +364,15 @@ fn backward_query<F: Float, W: Numeric, N: Size>(
     let mut grads = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * stride / values));
     let mut keys = Shared::<[Vector<W, N>]>::new_slice(comptime!(others * stride / values));
     let mut value_tile = Shared::<[Vector<W, N>]>::new_slice(comptime!(others * stride / values));
-    let mut scores = Shared::<[f32]>::new_slice(comptime!(rows * score_stride));
+    let mut scores = Shared::<[Vector<f32, M>]>::new_slice(comptime!(rows * score_stride / plan.scores()));
     let mut weights = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * weight_stride / values));
-    let mut deltas = Shared::<[f32]>::new_slice(rows);
+    let mut ones = Shared::<[f32]>::new_slice(rows);
     let mut parts = Shared::<[f32]>::new_slice(comptime!(rows * UNITS_PER_ROW));
 
     let first_row = CUBE_POS_X as usize * rows;
     let head = CUBE_POS_Y as usize;
     let group_row = UNIT_POS as usize / GROUP * ROWS;
-    let row = UNIT_POS as usize / UNITS_PER_ROW;
-    let half = UNIT_POS as usize % UNITS_PER_ROW;
+    let (row, half) = (group_row + lane() % ROWS, lane() / ROWS);
     let token = first_row + row;
     let column = head * plan.head_size;
     let scale = 1.0f32 / f32::cast_from(plan.head_size).sqrt();
@@ -366,9 +390,12 @@ fn backward_query<F: Float, W: Numeric, N: Size>(
             delta += dot::<W, N>(output_td[index], grad_td[index], plan.tensor_cores);
         }
     }
-    sum_rows(delta, &mut parts, &mut deltas, plan);
-    if half == 0 && token < t {
-        delta_th[token * plan.heads + head] = deltas[row];
+    delta += of_partner(delta, &mut parts, plan);
+    if half == 0 {
+        ones[row] = 1.0f32;
+        if token < t {
+            delta_th[token * plan.heads + head] = delta;
+        }
     }
     let mut d_query = Sums::zero(width, plan.tensor_cores);
     for other in range_stepped(block_first, block_last, others) {
@@ -379,47 +406,31 @@ fn backward_query<F: Float, W: Numeric, N: Size>(
         let mut products = Sums::zero(others, plan.tensor_cores);
         let own = &queries[group_row * comptime!(stride / values)..queries.len()];
         products.add_product::<W, N>(own, stride, &keys, stride, true, width, others);
-        let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
-        store_scores(&products, scratch, plan);
-        sync_cube();
         let mut probabilities = Array::<f32>::new(per_unit);
-        #[unroll]
-        for j in 0..per_unit {
-            let c = column_of(j, half);
-            let is_visible = other + c >= first && other + c < last;
-            let score = scores[row * score_stride + c] * scale;
-            probabilities[j] = if is_visible { (score - log_sum).exp() } else { 0.0f32 };
-        }
+        exchange::<M>(&products, &mut scores, &mut probabilities, plan);
+        hide(&mut probabilities, other, first, last, scale, plan);
         sync_cube();
-        let mut d_weights = Sums::zero(others, plan.tensor_cores);
+        let mut products = Sums::zero(others, plan.tensor_cores);
         let own = &grads[group_row * comptime!(stride / values)..grads.len()];
-        d_weights.add_product::<W, N>(own, stride, &value_tile, stride, true, width, others);
-        let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
-        store_scores(&d_weights, scratch, plan);
-        sync_cube();
+        products.add_product::<W, N>(own, stride, &value_tile, stride, true, width, others);
+        let mut d_scores = Array::<f32>::new(per_unit);
+        exchange::<M>(&products, &mut scores, &mut d_scores, plan);
         #[unroll]
         for j in 0..per_unit {
-            let d_weight = scores[row * score_stride + column_of(j, half)];
-            probabilities[j] *= (d_weight - deltas[row]) * scale;
+            d_scores[j] = (probabilities[j] - log_sum).exp() * (d_scores[j] - delta) * scale;
         }
-        put_row::<W, N>(&mut weights, row * weight_stride, half, &probabilities, plan);
+        put_row::<W, N>(&d_scores, &mut weights, plan);
         sync_cube();
         let own = &weights[group_row * comptime!(weight_stride / values)..weights.len()];
         d_query.add_product::<W, N>(own, weight_stride, &keys, stride, false, others, width);
     }
-    sync_cube();
-    if (UNIT_POS as usize) < rows {
-        deltas[UNIT_POS as usize] = 1.0f32;
-    }
-    let ones = &deltas[group_row..deltas.len()];
-    let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
-    write::<F>(&d_query, ones, scratch, d_qkv_t3d, first_row + group_row, t, column, comptime!(3 * d), plan);
+    write::<F, M>(&d_query, &ones, &mut scores, d_qkv_t3d, first_row + group_row, t, column, comptime!(3 * d), plan);
 }
 
 /// The gradients of keys and values: rows are keys, and the others are the queries that see them; who sees whom is symmetric.
 #[cube(launch_unchecked)]
 #[expect(clippy::too_many_arguments, reason = "a kernel takes its numbers one by one")]
-fn backward_key_value<F: Float, W: Numeric, N: Size>(
+fn backward_key_value<F: Float, W: Numeric, N: Size, M: Size>(
     qkv_t3d: &[Vector<W, N>],
     bounds_2t: &[i32],
     log_sum_th: &[f32],
@@ -440,7 +451,7 @@ fn backward_key_value<F: Float, W: Numeric, N: Size>(
     let mut value_tile = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * stride / values));
     let mut queries = Shared::<[Vector<W, N>]>::new_slice(comptime!(others * stride / values));
     let mut grads = Shared::<[Vector<W, N>]>::new_slice(comptime!(others * stride / values));
-    let mut scores = Shared::<[f32]>::new_slice(comptime!(rows * score_stride));
+    let mut scores = Shared::<[Vector<f32, M>]>::new_slice(comptime!(rows * score_stride / plan.scores()));
     let mut weights = Shared::<[Vector<W, N>]>::new_slice(comptime!(rows * weight_stride / values));
     let mut log_sums = Shared::<[f32]>::new_slice(others);
     let mut deltas = Shared::<[f32]>::new_slice(others);
@@ -449,8 +460,7 @@ fn backward_key_value<F: Float, W: Numeric, N: Size>(
     let first_row = CUBE_POS_X as usize * rows;
     let head = CUBE_POS_Y as usize;
     let group_row = UNIT_POS as usize / GROUP * ROWS;
-    let row = UNIT_POS as usize / UNITS_PER_ROW;
-    let half = UNIT_POS as usize % UNITS_PER_ROW;
+    let (row, half) = (group_row + lane() % ROWS, lane() / ROWS);
     let token = first_row + row;
     let column = head * plan.head_size;
     let scale = 1.0f32 / f32::cast_from(plan.head_size).sqrt();
@@ -474,55 +484,40 @@ fn backward_key_value<F: Float, W: Numeric, N: Size>(
         let mut products = Sums::zero(others, plan.tensor_cores);
         let own = &keys[group_row * comptime!(stride / values)..keys.len()];
         products.add_product::<W, N>(own, stride, &queries, stride, true, width, others);
-        let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
-        store_scores(&products, scratch, plan);
-        sync_cube();
         let mut probabilities = Array::<f32>::new(per_unit);
+        exchange::<M>(&products, &mut scores, &mut probabilities, plan);
+        hide(&mut probabilities, other, first, last, scale, plan);
         #[unroll]
         for j in 0..per_unit {
-            let c = column_of(j, half);
-            let is_visible = other + c >= first && other + c < last;
-            let score = scores[row * score_stride + c] * scale;
-            probabilities[j] = if is_visible { (score - log_sums[c]).exp() } else { 0.0f32 };
+            let query = first_column(comptime!(j / COLUMNS)) + comptime!(j % COLUMNS);
+            probabilities[j] = (probabilities[j] - log_sums[query]).exp();
         }
-        put_row::<W, N>(&mut weights, row * weight_stride, half, &probabilities, plan);
+        put_row::<W, N>(&probabilities, &mut weights, plan);
         sync_cube();
         let own = &weights[group_row * comptime!(weight_stride / values)..weights.len()];
         d_value.add_product::<W, N>(own, weight_stride, &grads, stride, false, others, width);
-        let mut d_weights = Sums::zero(others, plan.tensor_cores);
+        let mut products = Sums::zero(others, plan.tensor_cores);
         let own = &value_tile[group_row * comptime!(stride / values)..value_tile.len()];
-        d_weights.add_product::<W, N>(own, stride, &grads, stride, true, width, others);
-        let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
-        store_scores(&d_weights, scratch, plan);
-        sync_cube();
+        products.add_product::<W, N>(own, stride, &grads, stride, true, width, others);
+        let mut d_scores = Array::<f32>::new(per_unit);
+        exchange::<M>(&products, &mut scores, &mut d_scores, plan);
         #[unroll]
         for j in 0..per_unit {
-            let c = column_of(j, half);
-            probabilities[j] *= (scores[row * score_stride + c] - deltas[c]) * scale;
+            let query = first_column(comptime!(j / COLUMNS)) + comptime!(j % COLUMNS);
+            d_scores[j] = probabilities[j] * (d_scores[j] - deltas[query]) * scale;
         }
-        put_row::<W, N>(&mut weights, row * weight_stride, half, &probabilities, plan);
+        put_row::<W, N>(&d_scores, &mut weights, plan);
         sync_cube();
         let own = &weights[group_row * comptime!(weight_stride / values)..weights.len()];
         d_key.add_product::<W, N>(own, weight_stride, &queries, stride, false, others, width);
     }
-    if (UNIT_POS as usize) < rows {
-        ones[UNIT_POS as usize] = 1.0f32;
+    if half == 0 {
+        ones[row] = 1.0f32;
     }
-    let own_ones = &ones[group_row..ones.len()];
-    let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
-    write::<F>(&d_key, own_ones, scratch, d_qkv_t3d, first_row + group_row, t, column + d, comptime!(3 * d), plan);
-    let scratch = &mut scores[group_row * score_stride..comptime!(rows * score_stride)];
-    write::<F>(
-        &d_value,
-        own_ones,
-        scratch,
-        d_qkv_t3d,
-        first_row + group_row,
-        t,
-        column + 2 * d,
-        comptime!(3 * d),
-        plan,
-    );
+    let first_token = first_row + group_row;
+    let to_stride = comptime!(3 * d);
+    write::<F, M>(&d_key, &ones, &mut scores, d_qkv_t3d, first_token, t, column + d, to_stride, plan);
+    write::<F, M>(&d_value, &ones, &mut scores, d_qkv_t3d, first_token, t, column + 2 * d, to_stride, plan);
 }
 
 /// Own and other tiles of factors in workgroup memory, forward and in each of the backward passes.
@@ -561,6 +556,7 @@ impl AttentionOps for CubeBackend {
                 count,
                 dim,
                 words,
+                plan.scores(),
                 qkv_t3d.into_buffer_arg(),
                 bounds_2t.into_buffer_arg(),
                 output_td.clone().into_buffer_arg(),
@@ -602,6 +598,7 @@ impl AttentionOps for CubeBackend {
                 count.clone(),
                 dim,
                 words,
+                plan.scores(),
                 qkv_t3d.clone().into_buffer_arg(),
                 bounds_2t.clone().into_buffer_arg(),
                 output_td.into_buffer_arg(),
@@ -620,6 +617,7 @@ impl AttentionOps for CubeBackend {
                 count,
                 dim,
                 words,
+                plan.scores(),
                 qkv_t3d.into_buffer_arg(),
                 bounds_2t.into_buffer_arg(),
                 log_sum_th.into_buffer_arg(),
