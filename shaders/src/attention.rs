@@ -139,10 +139,16 @@ mod twin {
     use rayon::prelude::*;
     use std::ops::Range;
 
-    /// Queries taken together: the keys of a window of 128 are then used by 64 queries before they leave the cache.
-    const QUERIES_PER_BLOCK: usize = 64;
-    /// Keys taken together: the scores of a block, 128 KiB, stay in the second-level cache.
+    /// Queries taken together at most.
+    const QUERIES_PER_BLOCK: usize = 256;
+    /// Keys taken together: the scores of a block, at most 512 KiB, stay in the second-level cache.
     const KEYS_PER_BLOCK: usize = 512;
+
+    /// Queries taken together: with a window few, since all of a block see the keys of each; without one many, since keys and
+    /// values are packed anew for each block.
+    fn queries_per_block(window: usize) -> usize {
+        if window < KEYS_PER_BLOCK { 64 } else { QUERIES_PER_BLOCK }
+    }
 
     /// One head of one sequence: all that a task works on.
     struct Task {
@@ -188,8 +194,9 @@ mod twin {
 
     fn blocks(tokens: &Range<usize>, window: usize) -> impl Iterator<Item = Block> {
         let tokens = tokens.clone();
-        tokens.clone().step_by(QUERIES_PER_BLOCK).map(move |first| {
-            let queries = first..(first + QUERIES_PER_BLOCK).min(tokens.end);
+        let count = queries_per_block(window);
+        tokens.clone().step_by(count).map(move |first| {
+            let queries = first..(first + count).min(tokens.end);
             let keys = first.saturating_sub(window).max(tokens.start)..(queries.end + window).min(tokens.end);
             Block { queries, keys }
         })
