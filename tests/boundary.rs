@@ -84,9 +84,7 @@ fn files_and_functions_stay_readable() {
     for folder in ["core/src", "native/src", "shaders/src", "web/src", "tests"] {
         for (path, text) in sources(folder) {
             let lines = text.lines().count();
-            // attention.rs holds three things that belong together: the rule, the twin and the kernels.
-            let budget = if path.ends_with("attention.rs") { 700 } else { 520 };
-            assert!(lines <= budget, "{} has {lines} lines", path.display());
+            assert!(lines <= 520, "{} has {lines} lines", path.display());
         }
     }
 }

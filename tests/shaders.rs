@@ -2,6 +2,7 @@
 
 use anaume_shaders::adamw::{AdamWStep, adamw, adamw_reference};
 use anaume_shaders::attention::{GLOBAL, attention, attention_reference};
+use anaume_shaders::clip::{Clip, clip, clip_reference};
 use anaume_shaders::cross_entropy::{cross_entropy, cross_entropy_reference};
 use anaume_shaders::embedding::{embedding, embedding_reference};
 use anaume_shaders::geglu::{geglu, geglu_reference};
@@ -389,7 +390,12 @@ fn operations_leave_their_inputs_alone() {
 }
 
 /// Parameter, gradient, moments and numbers in; parameter and moments out.
-type AdamWOperation = fn(Tensor<1>, Tensor<1>, [Tensor<1>; 2], AdamWStep) -> (Tensor<1>, [Tensor<1>; 2]);
+type AdamWOperation = fn(Tensor<1>, Tensor<1>, [Tensor<1>; 2], AdamWStep, Tensor<1>) -> (Tensor<1>, [Tensor<1>; 2]);
+
+/// The numbers of a step with this factor of the gradient.
+fn with_factor(factor: f32, device: &Device) -> Tensor<1> {
+    Tensor::from_data(TensorData::new(vec![1.0, 1.0, 1.0, factor], [4]), device)
+}
 
 /// Parameter, first and second moment after each of five steps.
 pub fn five_adamw_steps(operation: AdamWOperation, device: &Device) -> Vec<Vec<f32>> {
@@ -407,9 +413,9 @@ pub fn five_adamw_steps(operation: AdamWOperation, device: &Device) -> Vec<Vec<f
             weight_decay: 0.1,
             bias_correction1: 1.0 - 0.9_f32.powi(step),
             bias_correction2: 1.0 - 0.98_f32.powi(step),
-            gradient_scale: 0.3,
         };
-        (parameter, moments) = operation(parameter, vector(random(1 + step as u64, COUNT)), moments, numbers);
+        let gradient = vector(random(1 + step as u64, COUNT));
+        (parameter, moments) = operation(parameter, gradient, moments, numbers, with_factor(0.3, device));
         results.push(read(parameter.clone()));
         results.extend(moments.iter().map(|moment| read(moment.clone())));
     }
@@ -428,6 +434,17 @@ fn adamw_agrees_with_its_reference_for_five_steps() {
     }
 }
 
+/// A step that changes every number visibly.
+const COARSE_STEP: AdamWStep = AdamWStep {
+    learning_rate: 0.1,
+    beta1: 0.5,
+    beta2: 0.5,
+    epsilon: 1e-6,
+    weight_decay: 0.1,
+    bias_correction1: 0.5,
+    bias_correction2: 0.5,
+};
+
 #[test]
 fn adamw_leaves_tensors_alone_that_somebody_else_holds() {
     for (device_name, device) in devices() {
@@ -435,20 +452,69 @@ fn adamw_leaves_tensors_alone_that_somebody_else_holds() {
         let vector = |seed| Tensor::<1>::from_data(TensorData::new(values(seed), [100]), &device);
         let held = [vector(1), vector(2), vector(3)];
         let [parameter, first, second] = held.clone();
-        let numbers = AdamWStep {
-            learning_rate: 0.1,
-            beta1: 0.5,
-            beta2: 0.5,
-            epsilon: 1e-6,
-            weight_decay: 0.1,
-            bias_correction1: 0.5,
-            bias_correction2: 0.5,
-            gradient_scale: 1.0,
-        };
-        let (changed, _) = adamw(parameter, vector(4), [first, second], numbers);
+        let (changed, _) = adamw(parameter, vector(4), [first, second], COARSE_STEP, with_factor(1.0, &device));
         assert_ne!(read(changed), values(1), "{device_name}");
         for (seed, tensor) in (1..).zip(held) {
             assert_eq!(read(tensor), values(seed), "{device_name}");
+        }
+    }
+}
+
+/// Losses and gradients in, the four numbers of a step out: kernel and reference.
+fn clip_numbers(sums: [f32; 2], gradients: &[Vec<f32>], numbers: Clip, device: &Device) -> [Vec<f32>; 2] {
+    let vector = |values: &[f32]| Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), device);
+    let gradients: Vec<_> = gradients.iter().map(|values| vector(values)).collect();
+    [read(clip(vector(&sums), gradients.clone(), numbers)), read(clip_reference(vector(&sums), gradients, numbers))]
+}
+
+#[test]
+fn clipping_agrees_with_its_definition() {
+    let gradients: Vec<_> = (1..).zip([1, 6, 1001, 40_000, 300_000]).map(|(seed, n)| random(seed, n)).collect();
+    let squares: f64 = gradients.iter().flatten().map(|x| f64::from(*x).powi(2)).sum();
+    for (device_name, device) in devices() {
+        for (loss_scale, max_grad_norm) in [(1.0, 1.0), (1.0, f32::INFINITY), (1024.0, 1.0), (16.0, 1e-3)] {
+            let norm = squares.sqrt() / f64::from(loss_scale);
+            let factor = (f64::from(max_grad_norm) / (norm + 1e-6)).min(1.0) / f64::from(loss_scale);
+            let results = clip_numbers([3.0, 2.0], &gradients, Clip { loss_scale, max_grad_norm }, &device);
+            // burn's own sum of 40,000 values is wrong on software Vulkan.
+            let kinds = if device_name == "flex" { &["kernel", "reference"][..] } else { &["kernel"] };
+            for (kind, numbers) in kinds.iter().zip(results) {
+                let name = format!("{kind} on {device_name}");
+                assert_eq!(numbers[..2], [3.0, 2.0], "{name}");
+                assert_close(&name, &numbers[2..3], &[norm as f32], 1e-5);
+                assert_close(&name, &numbers[3..], &[factor as f32], 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_loss_or_gradient_that_is_not_finite_refuses_the_step() {
+    let numbers = Clip { loss_scale: 1.0, max_grad_norm: 1.0 };
+    for (device_name, device) in devices() {
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
+            let mut gradient = random(1, 1001);
+            gradient[1000] = value;
+            let mut results = Vec::from(clip_numbers([1.0, 1.0], &[gradient], numbers, &device));
+            if !value.is_finite() {
+                results.extend(clip_numbers([value, 1.0], &[random(1, 10)], numbers, &device));
+            }
+            assert!(results.iter().all(|numbers| numbers[3] == 0.0), "{value} on {device_name}: {results:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_step_leaves_parameter_and_moments_as_they_are() {
+    for (device_name, device) in devices() {
+        for operation in [adamw, adamw_reference] {
+            let vector = |seed| Tensor::<1>::from_data(TensorData::new(random(seed, 100), [100]), &device);
+            let gradient = vector(4) * f32::NAN;
+            let (parameter, [first, second]) =
+                operation(vector(1), gradient, [vector(2), vector(3)], COARSE_STEP, with_factor(0.0, &device));
+            for (seed, tensor) in (1..).zip([parameter, first, second]) {
+                assert_eq!(read(tensor), random(seed, 100), "{device_name}");
+            }
         }
     }
 }

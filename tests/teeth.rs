@@ -222,8 +222,8 @@ fn a_layer_that_is_not_rounded_to_f16_is_told_apart() {
 fn adamw_without_its_weight_decay_is_told_apart() {
     let expected = five_adamw_steps(adamw_reference, &Device::flex());
     let actual = five_adamw_steps(
-        |parameter, gradient, moments, step| {
-            adamw(parameter, gradient, moments, AdamWStep { weight_decay: 0.0, ..step })
+        |parameter, gradient, moments, step, numbers| {
+            adamw(parameter, gradient, moments, AdamWStep { weight_decay: 0.0, ..step }, numbers)
         },
         &Device::flex(),
     );

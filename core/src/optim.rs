@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anaume_shaders::adamw::{self, AdamWStep};
+use anaume_shaders::clip::{self, Clip};
 use burn::tensor::{Gradients, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -60,10 +61,9 @@ impl GradientSums {
         model.visit(&mut Take(&mut self.0, gradients))
     }
 
-    /// The square of the global norm, `[1]`, still on the device.
-    pub fn squared_norm(&self) -> Tensor<1> {
-        let squares = self.0.values().map(|gradient| gradient.clone().square().sum()).collect();
-        Tensor::cat(squares, 0).sum()
+    /// The numbers of a step that [`clip::clip`] makes, still on the device.
+    pub fn clip(&self, sums_2: Tensor<1>, clip: Clip) -> Tensor<1> {
+        clip::clip(sums_2, self.0.values().cloned(), clip)
     }
 
     /// The sum for a parameter.
@@ -88,17 +88,18 @@ impl AdamW {
         Self { config, ..Self::default() }
     }
 
-    /// Takes one step with the gradients multiplied by `gradient_scale`.
+    /// Enqueues step `num_steps + 1` with the `numbers` that [`GradientSums::clip`] made. Whether they allow it only the device
+    /// knows by now: who has read them back counts the step.
     pub fn step(
         &mut self,
         model: &mut impl Parameters,
         gradients: GradientSums,
         learning_rate: f64,
-        gradient_scale: f64,
+        numbers: Tensor<1>,
     ) -> Result<()> {
-        self.num_steps += 1;
         let config = self.config;
-        let correction = |beta: f64| (1.0 - beta.powi(self.num_steps.min(i32::MAX as u64) as i32)) as f32;
+        let num_steps = (self.num_steps + 1).min(i32::MAX as u64) as i32;
+        let correction = |beta: f64| (1.0 - beta.powi(num_steps)) as f32;
         let step = AdamWStep {
             learning_rate: learning_rate as f32,
             beta1: config.beta1 as f32,
@@ -107,9 +108,8 @@ impl AdamW {
             weight_decay: config.weight_decay as f32,
             bias_correction1: correction(config.beta1),
             bias_correction2: correction(config.beta2),
-            gradient_scale: gradient_scale as f32,
         };
-        model.visit(&mut Update { optimizer: self, gradients, step })
+        model.visit(&mut Update { optimizer: self, gradients, step, numbers })
     }
 
     /// Reads the moments back, as `NAME.exp_avg` and `NAME.exp_avg_sq` (PyTorch's names).
@@ -148,6 +148,7 @@ struct Update<'a> {
     optimizer: &'a mut AdamW,
     gradients: GradientSums,
     step: AdamWStep,
+    numbers: Tensor<1>,
 }
 
 impl ParameterVisitor for Update<'_> {
@@ -162,7 +163,7 @@ impl ParameterVisitor for Update<'_> {
         let moments = self.optimizer.moments.remove(name).unwrap_or_else(|| [flat.zeros_like(), flat.zeros_like()]);
         let decays = D > 1;
         let step = AdamWStep { weight_decay: if decays { self.step.weight_decay } else { 0.0 }, ..self.step };
-        let (flat, moments) = adamw::adamw(flat, gradient, moments, step);
+        let (flat, moments) = adamw::adamw(flat, gradient, moments, step, self.numbers.clone());
         self.optimizer.moments.insert(name.into(), moments);
         *parameter = Tensor::from_inner(flat.reshape(shape)).require_grad();
         Ok(())

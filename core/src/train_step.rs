@@ -1,5 +1,6 @@
 //! One optimizer step: micro-batches in, parameters changed or a refusal out.
 
+use anaume_shaders::clip::Clip;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +63,8 @@ pub struct Trainer<M = MaskedLm> {
     /// Scale of the loss; `None` in f32.
     pub loss_scale: Option<LossScale>,
     gradients: GradientSums,
-    sums: Vec<Tensor<1>>,
+    /// Losses and right answers since the last step, `[2]`.
+    sums: Option<Tensor<1>>,
 }
 
 impl Trainer {
@@ -94,7 +96,7 @@ impl<M: Parameters + Clone> Trainer<M> {
             }
         }
         model.visit(&mut Track)?;
-        Ok(Self { model, optimizer, loss_scale: None, gradients: GradientSums::default(), sums: Vec::new() })
+        Ok(Self { model, optimizer, loss_scale: None, gradients: GradientSums::default(), sums: None })
     }
 
     /// The model as it stands, without gradients: it shares the parameters' memory.
@@ -118,7 +120,11 @@ impl<M: Parameters + Clone> Trainer<M> {
     /// Adds the gradients of sums `[2]` (losses, right answers) over a part of a batch of `count` examples in all. Enqueues
     /// work only.
     pub fn accumulate_sums(&mut self, sums_2: Tensor<1>, count: usize) -> Result<()> {
-        self.sums.push(sums_2.clone().inner());
+        let sums = sums_2.clone().inner();
+        self.sums = Some(match self.sums.take() {
+            Some(before) => before + sums,
+            None => sums,
+        });
         let loss = sums_2.narrow(0, 0, 1) * (self.scale() / count as f64);
         let mut gradients = loss.backward();
         self.gradients.add(&mut self.model, &mut gradients)
@@ -127,31 +133,29 @@ impl<M: Parameters + Clone> Trainer<M> {
     /// Forgets the micro-batches since the last step.
     pub fn discard(&mut self) {
         self.gradients = GradientSums::default();
-        self.sums.clear();
+        self.sums = None;
     }
 
-    /// Clips, refuses or takes the step. The one place of a step that waits for the device.
+    /// Clips, refuses or takes the step: enqueues all of it, then waits for the device, the one time in a step.
     pub async fn finish(&mut self, num_masked: usize, learning_rate: f64) -> Result<StepOutcome> {
-        if self.sums.is_empty() {
+        let Some(sums_2) = self.sums.take() else {
             return Err(Error::Input {
                 message: "a batch has no masked token; raise the batch size or the mask rate".into(),
             });
-        }
+        };
         let gradients = std::mem::take(&mut self.gradients);
-        let sums: Tensor<1> = Tensor::stack::<2>(std::mem::take(&mut self.sums), 0).sum_dim(0).squeeze_dim(0);
-        let numbers = read_back(Tensor::cat(vec![sums, gradients.squared_norm()], 0)).await?;
-        let scale = self.scale();
-        let grad_norm = (numbers[2] as f64).sqrt() / scale;
-        let loss = numbers[0] as f64 / num_masked as f64;
-        let applied = loss.is_finite() && grad_norm.is_finite();
-        if applied {
-            let clip = (self.optimizer.config.max_grad_norm / (grad_norm + 1e-6)).min(1.0);
-            self.optimizer.step(&mut self.model, gradients, learning_rate, clip / scale)?;
-        }
+        let clip = Clip { loss_scale: self.scale() as f32, max_grad_norm: self.optimizer.config.max_grad_norm as f32 };
+        let numbers = gradients.clip(sums_2, clip);
+        // The device itself refuses a step that is not finite, so that nothing waits for the norm.
+        self.optimizer.step(&mut self.model, gradients, learning_rate, numbers.clone())?;
+        let numbers = read_back(numbers).await?;
+        let [loss, accuracy] = [0, 1].map(|index| f64::from(numbers[index]) / num_masked as f64);
+        let (grad_norm, applied) = (f64::from(numbers[2]), numbers[3] != 0.0);
+        self.optimizer.num_steps += u64::from(applied);
         if let Some(loss_scale) = &mut self.loss_scale {
             loss_scale.update(applied);
         }
-        Ok(StepOutcome { loss, accuracy: numbers[1] as f64 / num_masked as f64, grad_norm, applied })
+        Ok(StepOutcome { loss, accuracy, grad_norm, applied })
     }
 }
 

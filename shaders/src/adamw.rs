@@ -20,20 +20,20 @@ pub struct AdamWStep {
     pub bias_correction1: f32,
     /// `1 - beta2^step`.
     pub bias_correction2: f32,
-    /// Factor of the gradient: global-norm clip, loss scale and token count in one.
-    pub gradient_scale: f32,
 }
 
-/// The new parameter and moments `[n]`, given the old ones and the gradient. No autodiff.
+/// The new parameter and moments `[n]`, given the old ones, the gradient and the `numbers` that [`crate::clip::clip`] made: the
+/// last is the factor of the gradient, and where it is 0, everything stays as it is, bit for bit. No autodiff.
 pub fn adamw(
     parameter: Tensor<1>,
     gradient: Tensor<1>,
     moments: [Tensor<1>; 2],
     step: AdamWStep,
+    numbers: Tensor<1>,
 ) -> (Tensor<1>, [Tensor<1>; 2]) {
     let [first, second] = moments.map(Tensor::into_dispatch);
-    let (parameter, first, second) =
-        Dispatch::adamw(parameter.into_dispatch(), gradient.into_dispatch(), first, second, step);
+    let [parameter, gradient, numbers] = [parameter, gradient, numbers].map(Tensor::into_dispatch);
+    let (parameter, first, second) = Dispatch::adamw(parameter, gradient, first, second, numbers, step);
     (Tensor::from_dispatch(parameter), [first, second].map(Tensor::from_dispatch))
 }
 
@@ -41,16 +41,22 @@ pub fn adamw(
 pub fn adamw_reference(
     parameter: Tensor<1>,
     gradient: Tensor<1>,
-    [first, second]: [Tensor<1>; 2],
+    moments: [Tensor<1>; 2],
     step: AdamWStep,
+    numbers: Tensor<1>,
 ) -> (Tensor<1>, [Tensor<1>; 2]) {
-    let gradient = gradient * step.gradient_scale;
+    let factor = numbers.narrow(0, 3, 1);
+    let refused = factor.clone().equal_elem(0.0).expand(parameter.dims());
+    let [first, second] = moments.clone();
+    let gradient = gradient * factor;
     let first = first * step.beta1 + gradient.clone() * (1.0 - step.beta1);
     let second = second * step.beta2 + gradient.square() * (1.0 - step.beta2);
     let denominator = (second.clone() / step.bias_correction2).sqrt() + step.epsilon;
-    let decayed = parameter * (1.0 - step.learning_rate * step.weight_decay);
+    let decayed = parameter.clone() * (1.0 - step.learning_rate * step.weight_decay);
     let update = first.clone() / denominator * (step.learning_rate / step.bias_correction1);
-    (decayed - update, [first, second])
+    let keep = |new: Tensor<1>, old| new.mask_where(refused.clone(), old);
+    let [old_first, old_second] = moments;
+    (keep(decayed - update, parameter), [keep(first, old_first), keep(second, old_second)])
 }
 
 /// The backend's side of [`adamw`].
@@ -62,6 +68,7 @@ pub trait AdamWOps: Backend {
         gradient: FloatTensor<Self>,
         first: FloatTensor<Self>,
         second: FloatTensor<Self>,
+        numbers: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
@@ -73,6 +80,7 @@ impl AdamWOps for burn::backend::Flex {
         gradient: FloatTensor<Self>,
         first: FloatTensor<Self>,
         second: FloatTensor<Self>,
+        numbers: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         use crate::cpu;
@@ -81,6 +89,10 @@ impl AdamWOps for burn::backend::Flex {
         const CHUNK: usize = 1 << 14;
         let [mut parameter, gradient, mut first, mut second] =
             [parameter, gradient, first, second].map(cpu::contiguous);
+        let factor = cpu::values(&cpu::contiguous(numbers))[3];
+        if factor == 0.0 {
+            return (parameter, first, second);
+        }
         let decay = 1.0 - step.learning_rate * step.weight_decay;
         let rate = step.learning_rate / step.bias_correction1;
         let inverse_correction2 = 1.0 / step.bias_correction2;
@@ -92,7 +104,7 @@ impl AdamWOps for burn::backend::Flex {
             .for_each(|(((p, g), m), v)| {
                 cpu::vectorised(|| {
                     for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
-                        let g = g * step.gradient_scale;
+                        let g = g * factor;
                         *m = *m * step.beta1 + g * (1.0 - step.beta1);
                         *v = *v * step.beta2 + g * g * (1.0 - step.beta2);
                         let denominator = (*v * inverse_correction2).sqrt() + step.epsilon;
@@ -118,7 +130,7 @@ mod kernel {
         gradient: &[f32],
         first: &mut [f32],
         second: &mut [f32],
-        gradient_scale: f32,
+        numbers: &[f32],
         beta1: f32,
         beta2: f32,
         inverse_correction2: f32,
@@ -129,7 +141,11 @@ mod kernel {
         if ABSOLUTE_POS >= parameter.len() {
             terminate!();
         }
-        let g = gradient[ABSOLUTE_POS] * gradient_scale;
+        let factor = numbers[3];
+        if factor == 0.0f32 {
+            terminate!();
+        }
+        let g = gradient[ABSOLUTE_POS] * factor;
         let m = first[ABSOLUTE_POS] * beta1 + g * (1.0 - beta1);
         let v = second[ABSOLUTE_POS] * beta2 + g * g * (1.0 - beta2);
         first[ABSOLUTE_POS] = m;
@@ -144,9 +160,10 @@ mod kernel {
             gradient: FloatTensor<Self>,
             first: FloatTensor<Self>,
             second: FloatTensor<Self>,
+            numbers: FloatTensor<Self>,
             step: AdamWStep,
         ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-            let gradient = gpu::contiguous(gradient);
+            let [gradient, numbers] = [gradient, numbers].map(gpu::contiguous);
             let [parameter, first, second] = [parameter, first, second].map(gpu::exclusive);
             let [n] = parameter.shape().dims();
             let (count, dim) = gpu::one_unit_per(n);
@@ -158,7 +175,7 @@ mod kernel {
                 gradient.into_buffer_arg(),
                 first.clone().into_buffer_arg(),
                 second.clone().into_buffer_arg(),
-                step.gradient_scale,
+                numbers.into_buffer_arg(),
                 step.beta1,
                 step.beta2,
                 1.0 / step.bias_correction2,

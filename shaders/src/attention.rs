@@ -393,4 +393,6 @@ mod twin {
 }
 
 #[cfg(feature = "wgpu")]
+mod block;
+#[cfg(feature = "wgpu")]
 mod kernel;

@@ -1,4 +1,4 @@
-//! The kernels of Anaume, one file each.
+//! The kernels of Anaume, one file each; those of attention, which are long, in a folder.
 //!
 //! A file holds the operation's trait with its autodiff rule, the CPU twin (plain loops on flex), the GPU kernel (CubeCL, which
 //! gives WGSL, SPIR-V, MSL, CUDA and HIP) and `…_reference`, the same thing composed of tensor operations.
@@ -11,6 +11,7 @@
 
 pub mod adamw;
 pub mod attention;
+pub mod clip;
 pub mod cross_entropy;
 pub mod embedding;
 pub mod geglu;

@@ -124,6 +124,8 @@ mod kernel {
     const BLOCK: [usize; 3] = [128, 128, 64];
     /// Rows and columns of a subgroup.
     const SIDE: [usize; 2] = [64, 32];
+    /// Units of a workgroup.
+    const UNITS: usize = BLOCK[0] / SIDE[0] * (BLOCK[1] / SIDE[1]) * GROUP;
     /// Workgroups that a large GPU is to have; a product of fewer blocks than this is cut along what it adds, too.
     const WORKGROUPS: usize = 264;
     /// Fewest turns for which cutting pays.
@@ -132,25 +134,18 @@ mod kernel {
     /// How a product is cut; part of the compiled kernel.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     struct Plan {
-        block: [usize; 3],
-        side: [usize; 2],
         transposed: [bool; 2],
         /// Words of two values that are read of each factor at a time.
         words: [usize; 2],
     }
 
     impl Plan {
-        fn units(&self) -> usize {
-            self.block[0] / self.side[0] * (self.block[1] / self.side[1]) * GROUP
-        }
-
         fn tiles(&self) -> [Tile; 2] {
             let is_deep = [!self.transposed[0], self.transposed[1]];
             [0, 1].map(|factor| Tile {
-                size: [self.block[factor], self.block[2]],
+                size: [BLOCK[factor], BLOCK[2]],
                 is_deep: is_deep[factor],
                 words: self.words[factor],
-                units: self.units(),
             })
         }
     }
@@ -164,8 +159,6 @@ mod kernel {
         is_deep: bool,
         /// Words read at a time.
         words: usize,
-        /// Units that copy it.
-        units: usize,
     }
 
     impl Tile {
@@ -184,7 +177,7 @@ mod kernel {
         }
 
         fn vectors_per_unit(&self) -> usize {
-            self.size[0] * self.size[1] / (8 * self.units)
+            self.size[0] * self.size[1] / (8 * UNITS)
         }
     }
 
@@ -213,7 +206,7 @@ mod kernel {
             if comptime!(tile.is_deep) { (first, depth, end, depth_end) } else { (depth, first, depth_end, end) };
         #[unroll]
         for index in 0..comptime!(tile.vectors_per_unit()) {
-            let place = index * tile.units + UNIT_POS as usize;
+            let place = index * UNITS + UNIT_POS as usize;
             let (row, column) = (first_row + place / per_row, first_column + place % per_row * 8);
             let mut vector = Vector::<u32, Const<4>>::new(0u32);
             if row < row_end {
@@ -239,7 +232,7 @@ mod kernel {
         let per_row = comptime!(tile.shape()[1] / 8);
         #[unroll]
         for index in 0..comptime!(tile.vectors_per_unit()) {
-            let place = index * tile.units + UNIT_POS as usize;
+            let place = index * UNITS + UNIT_POS as usize;
             to[place / per_row * comptime!(tile.stride() / 8) + place % per_row] = values[index];
         }
     }
@@ -262,12 +255,12 @@ mod kernel {
         let [a_tile, b_tile] = comptime!(plan.tiles());
         let mut a_block = Shared::<[Vector<u32, Const<4>>]>::new_slice(comptime!(a_tile.vectors()));
         let mut b_block = Shared::<[Vector<u32, Const<4>>]>::new_slice(comptime!(b_tile.vectors()));
-        let (row, column) = (CUBE_POS_X as usize * plan.block[0], CUBE_POS_Y as usize * plan.block[1]);
+        let (row, column) = (CUBE_POS_X as usize * BLOCK[0], CUBE_POS_Y as usize * BLOCK[1]);
         let group = UNIT_POS as usize / GROUP;
-        let groups_in_row = comptime!(plan.block[1] / plan.side[1]);
-        let own_row = group / groups_in_row * plan.side[0];
-        let own_column = group % groups_in_row * plan.side[1];
-        let (row_tiles, column_tiles) = comptime!((plan.side[0] / ROWS, plan.side[1] / ROWS));
+        let groups_in_row = comptime!(BLOCK[1] / SIDE[1]);
+        let own_row = group / groups_in_row * SIDE[0];
+        let own_column = group % groups_in_row * SIDE[1];
+        let (row_tiles, column_tiles) = comptime!((SIDE[0] / ROWS, SIDE[1] / ROWS));
         let a_row_length = if comptime!(plan.transposed[0]) { m } else { k };
         let b_row_length = if comptime!(plan.transposed[1]) { k } else { n };
         let first = CUBE_POS_Z as usize * depth;
@@ -282,18 +275,18 @@ mod kernel {
         let mut b_next = Array::<Vector<u32, Const<4>>>::new(comptime!(b_tile.vectors_per_unit()));
         fetch::<NA>(a, row, first, m, last, a_row_length, &mut a_next, a_tile);
         fetch::<NB>(b, column, first, n, last, b_row_length, &mut b_next, b_tile);
-        for from in range_stepped(first, last, plan.block[2]) {
+        for from in range_stepped(first, last, BLOCK[2]) {
             sync_cube();
             put(&a_next, &mut a_block, a_tile);
             put(&b_next, &mut b_block, b_tile);
             sync_cube();
-            let next = from + plan.block[2];
+            let next = from + BLOCK[2];
             if next < last {
                 fetch::<NA>(a, row, next, m, last, a_row_length, &mut a_next, a_tile);
                 fetch::<NB>(b, column, next, n, last, b_row_length, &mut b_next, b_tile);
             }
             #[unroll]
-            for step in 0..comptime!(plan.block[2] / ROWS) {
+            for step in 0..comptime!(BLOCK[2] / ROWS) {
                 let mut right = Sequence::<cmma::Matrix<f16>>::new();
                 #[unroll]
                 for j in 0..column_tiles {
@@ -315,7 +308,7 @@ mod kernel {
             }
         }
         let out_start = CUBE_POS_Z as usize * m * n;
-        write(&sums, out, (row + own_row, column + own_column), (m, n), out_start, group, plan);
+        write(&sums, out, (row + own_row, column + own_column), (m, n), out_start, group);
     }
 
     /// How a matrix of 16 x 16 lies in the block of a factor.
@@ -332,13 +325,12 @@ mod kernel {
         end: (usize, usize),
         out_start: usize,
         group: usize,
-        #[comptime] plan: Plan,
     ) {
         let stride = comptime!(ROWS + 4);
-        let mut scratch = Shared::<[f32]>::new_slice(comptime!(plan.units() / GROUP * ROWS * stride));
+        let mut scratch = Shared::<[f32]>::new_slice(comptime!(UNITS / GROUP * ROWS * stride));
         let start = group * comptime!(ROWS * stride);
         let own = &mut scratch[start..start + comptime!(ROWS * stride)];
-        let (row_tiles, column_tiles) = comptime!((plan.side[0] / ROWS, plan.side[1] / ROWS));
+        let (row_tiles, column_tiles) = comptime!((SIDE[0] / ROWS, SIDE[1] / ROWS));
         #[unroll]
         for i in 0..row_tiles {
             #[unroll]
@@ -380,21 +372,12 @@ mod kernel {
             }
             let [m, k] = if a_transposed { [a1, a0] } else { [a0, a1] };
             let n = if b_transposed { b0 } else { b1 };
-            let sizes = |name: &str, default: Vec<usize>| {
-                std::env::var(name)
-                    .ok()
-                    .map_or(default, |text| text.split(',').map(|size| size.parse().unwrap()).collect())
-            };
-            let block = sizes("ANAUME_BLOCK", BLOCK.to_vec());
-            let block = [block[0], block[1], block[2]];
-            let side = sizes("ANAUME_SIDE", SIDE.to_vec());
-            let side = [side[0], side[1]];
             let words = [a1, b1].map(|columns| if columns.is_multiple_of(8) { 4 } else { 1 });
-            let plan = Plan { block, side, transposed: [a_transposed, b_transposed], words };
-            let blocks = [m.div_ceil(block[0]), n.div_ceil(block[1])];
-            let turns = k.div_ceil(block[2]);
+            let plan = Plan { transposed: [a_transposed, b_transposed], words };
+            let blocks = [m.div_ceil(BLOCK[0]), n.div_ceil(BLOCK[1])];
+            let turns = k.div_ceil(BLOCK[2]);
             let parts = (WORKGROUPS / (blocks[0] * blocks[1])).min(turns / TURNS).max(1);
-            let depth = turns.div_ceil(parts) * block[2];
+            let depth = turns.div_ceil(parts) * BLOCK[2];
             let parts = k.div_ceil(depth);
             let out_dtype = if parts == 1 { dtype.into() } else { DType::F32 };
             let out = gpu::empty(&a, [parts, m * n], out_dtype);
@@ -405,7 +388,7 @@ mod kernel {
                 product::launch_unchecked(
                     &client,
                     count,
-                    CubeDim::new_1d(plan.units() as u32),
+                    CubeDim::new_1d(UNITS as u32),
                     words[0],
                     words[1],
                     a,

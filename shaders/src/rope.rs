@@ -104,7 +104,7 @@ impl RopeOps for burn::backend::Flex {
 mod kernel {
     use super::*;
     use crate::gpu;
-    use burn::backend::cubecl::dtype_to_elem_type;
+    use burn::backend::{FloatDType, cubecl::dtype_to_elem_type, ops::FloatTensorOps};
     use burn_cubecl::CubeBackend;
     use cubecl::prelude::*;
 
@@ -112,8 +112,8 @@ mod kernel {
     #[cube(launch)]
     fn rotate<F: Float>(
         x_t3d: &[F],
-        cos: &[F],
-        sin: &[F],
+        cos: &[f32],
+        sin: &[f32],
         y_t3d: &mut [F],
         heads: usize,
         half: usize,
@@ -131,8 +131,8 @@ mod kernel {
         if head % (3 * heads) < 2 * heads {
             let a = f32::cast_from(x_t3d[first]);
             let b = f32::cast_from(x_t3d[second]);
-            let cos = f32::cast_from(cos[token * half + j]);
-            let sin = sign * f32::cast_from(sin[token * half + j]);
+            let cos = cos[token * half + j];
+            let sin = sign * sin[token * half + j];
             y_t3d[first] = F::cast_from(a * cos - b * sin);
             y_t3d[second] = F::cast_from(b * cos + a * sin);
         } else {
@@ -148,7 +148,8 @@ mod kernel {
             sin: FloatTensor<Self>,
             inverse: bool,
         ) -> FloatTensor<Self> {
-            let (x_t3d, cos, sin) = (gpu::contiguous(qkv_t3d), gpu::contiguous(cos), gpu::contiguous(sin));
+            let x_t3d = gpu::contiguous(qkv_t3d);
+            let [cos, sin] = [cos, sin].map(|x| gpu::contiguous(Self::float_cast(x, FloatDType::F32)));
             let ([t, width], [_, half]): ([usize; 2], [usize; 2]) = (x_t3d.shape().dims(), cos.shape().dims());
             let y_t3d = gpu::empty(&x_t3d, [t, width], x_t3d.dtype);
             let (count, dim) = gpu::one_unit_per(t * width / 2);

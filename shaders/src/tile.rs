@@ -35,6 +35,7 @@ pub(crate) fn values_per_vector(tensor_cores: bool) -> usize {
 
 /// Sums of a group: [`ROWS`] rows of some columns, a multiple of 16.
 #[derive(CubeType)]
+#[expect(dead_code, reason = "only what the macro makes of it is used")]
 pub(crate) enum Sums {
     /// One matrix for 16 columns.
     Tensor(Sequence<cmma::Matrix<f32>>),
