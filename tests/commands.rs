@@ -189,6 +189,20 @@ fn bench_measures_an_encoder_and_a_step() {
 }
 
 #[test]
+fn bench_compares_operations_before_it_times_them() {
+    let measured = json(&[
+        "bench", "ops", "--preset", "tiny", "--batch", "1", "--length", "16", "--runs", "1", "--device", "cpu",
+        "--only", "l", "--json",
+    ]);
+    let ops = measured["ops"].as_array().unwrap();
+    assert!(
+        ops.iter().any(|op| op["name"] == "attention local") && ops.iter().all(|op| op["seconds"].as_f64() > Some(0.0))
+    );
+    let compared: Vec<f64> = ops.iter().filter_map(|op| op["difference"].as_f64()).collect();
+    assert!(compared.len() >= 4 && compared.iter().all(|difference| *difference < 1e-4), "{compared:?}");
+}
+
+#[test]
 fn bench_needs_no_model_of_its_own() {
     let shape = ["--batch", "1", "--length", "16", "--runs", "1", "--device", "cpu", "--json"];
     assert!(json(&[&["bench", "encoder", "--preset", "tiny"][..], &shape].concat())["seconds"].as_f64().unwrap() > 0.0);
