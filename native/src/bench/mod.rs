@@ -55,6 +55,13 @@ pub struct Args {
     /// Size of the random model, with the vocabulary of llm-jp-modernbert
     #[arg(long, default_value = "base", value_parser = clap::builder::PossibleValuesParser::new(preset_names()))]
     preset: String,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// How much is measured, where and in which numbers.
+#[derive(clap::Args, Debug)]
+struct Shape {
     /// Sequences
     #[arg(long, default_value_t = 8)]
     batch: usize,
@@ -95,9 +102,9 @@ pub fn run(command: &Command) -> anyhow::Result<()> {
 }
 
 fn model(what: &str, args: &Args) -> anyhow::Result<()> {
-    let ready = args.device.open()?;
-    check_precision(&ready.device, args.precision)?;
-    let peak = matmul_peak(&ready.device, args.precision)?;
+    let ready = args.shape.device.open()?;
+    check_precision(&ready.device, args.shape.precision)?;
+    let peak = matmul_peak(&ready.device, args.shape.precision)?;
     let (config, mut model) = match &args.model {
         Some(dir) => {
             let config = load_config(dir)?;
@@ -106,26 +113,26 @@ fn model(what: &str, args: &Args) -> anyhow::Result<()> {
         }
         None => random_model(&args.preset, &ready.device)?,
     };
-    let batch = random_batch(args.batch, args.length, config.vocab_size);
+    let batch = random_batch(args.shape.batch, args.shape.length, config.vocab_size);
     let tokens = batch.num_tokens;
     let (seconds, flops) = match what {
         "encoder" => {
-            model.encoder.precision = args.precision;
-            let flops = config.encoder_flops_per_token(args.length) * tokens as f64;
-            (time(args.runs, || encoder(&model, &batch))?, flops)
+            model.encoder.precision = args.shape.precision;
+            let flops = config.encoder_flops_per_token(args.shape.length) * tokens as f64;
+            (time(args.shape.runs, || encoder(&model, &batch))?, flops)
         }
         _ => {
-            let mut trainer = Trainer::new(model, AdamW::new(AdamWConfig::default()), args.precision)?;
-            let flops = config.train_flops(tokens, batch.masked.len(), args.length);
-            (time(args.runs, || step(&mut trainer, &batch))?, flops)
+            let mut trainer = Trainer::new(model, AdamW::new(AdamWConfig::default()), args.shape.precision)?;
+            let flops = config.train_flops(tokens, batch.masked.len(), args.shape.length);
+            (time(args.shape.runs, || step(&mut trainer, &batch))?, flops)
         }
     };
     let median = seconds[seconds.len() / 2];
     let share = flops / median / peak;
     let memory = host::peak_memory_bytes();
-    if args.json {
+    if args.shape.json {
         let document = json!({
-            "what": what, "batch": args.batch, "length": args.length, "precision": args.precision, "device": ready.description,
+            "what": what, "batch": args.shape.batch, "length": args.shape.length, "precision": args.shape.precision, "device": ready.description,
             "seconds": median, "best": seconds[0], "quartiles": [seconds[seconds.len() / 4], seconds[seconds.len() * 3 / 4]],
             "tokens_per_second": tokens as f64 / median, "matmul_peak_flops": peak, "share_of_peak": share,
             "peak_bytes": memory,
@@ -136,10 +143,10 @@ fn model(what: &str, args: &Args) -> anyhow::Result<()> {
     println!(
         "{} {}x{} on {} in {}: median {median:.3} s of {} runs (best {:.3}), {} tokens/s, {} of the matrix-product peak ({}FLOP/s){}",
         what,
-        args.batch,
-        args.length,
+        args.shape.batch,
+        args.shape.length,
         ready.description,
-        name(args.precision),
+        name(args.shape.precision),
         seconds.len(),
         seconds[0],
         format_count((tokens as f64 / median) as u64),

@@ -19,8 +19,8 @@ use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{LLM_JP_VOCAB_SIZE, matmul_peak, precision, time_enqueued};
-use crate::device::{Choice, check_precision};
+use super::{LLM_JP_VOCAB_SIZE, Shape, matmul_peak, time_enqueued};
+use crate::device::check_precision;
 use crate::exit::{Coded, Exit};
 use crate::plan::name;
 use crate::progress::format_si;
@@ -31,27 +31,11 @@ pub struct Args {
     /// Size whose operations are measured, with the vocabulary of llm-jp-modernbert
     #[arg(long, default_value = "base", value_parser = clap::builder::PossibleValuesParser::new(preset_names()))]
     preset: String,
-    /// Sequences
-    #[arg(long, default_value_t = 8)]
-    batch: usize,
-    /// Tokens of each
-    #[arg(long, default_value_t = 512)]
-    length: usize,
-    /// Timed runs after one warm-up
-    #[arg(long, default_value_t = 7)]
-    runs: usize,
-    /// What the operations take: f32, f16 or bf16 (matrix products on processors alone)
-    #[arg(long, default_value = "f32", value_parser = precision)]
-    precision: Precision,
+    #[command(flatten)]
+    shape: Shape,
     /// Only operations whose name contains this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
-    /// auto, cpu, gpu, or a name that `anaume devices` lists
-    #[arg(long, default_value = "auto")]
-    device: Choice,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
 }
 
 type Operation = Box<dyn Fn(&[Tensor<2>]) -> Tensor<2>>;
@@ -91,18 +75,19 @@ struct Measured {
 
 /// `anaume bench ops`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let ready = args.device.open()?;
-    check_precision(&ready.device, args.precision)?;
+    let ready = args.shape.device.open()?;
+    check_precision(&ready.device, args.shape.precision)?;
     let config = ModelConfig::preset(&args.preset, LLM_JP_VOCAB_SIZE)?;
-    let [matmul, copy] = [matmul_peak(&ready.device, args.precision)?, copy_peak(&ready.device, args.runs)?];
-    if !args.json {
+    let [matmul, copy] =
+        [matmul_peak(&ready.device, args.shape.precision)?, copy_peak(&ready.device, args.shape.runs)?];
+    if !args.shape.json {
         println!(
             "{}x{} of {} on {} in {}; matrix product {}FLOP/s, copy {}B/s\n",
-            args.batch,
-            args.length,
+            args.shape.batch,
+            args.shape.length,
             args.preset,
             ready.description,
-            name(args.precision),
+            name(args.shape.precision),
             format_si(matmul),
             format_si(copy)
         );
@@ -111,14 +96,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut all = Vec::new();
     for op in ops(&config, args).iter().filter(|op| op.name.contains(&args.only)) {
         let measured = measure(op, args, [matmul, copy], &ready.device)?;
-        if !args.json {
+        if !args.shape.json {
             print_row(&measured);
         }
         all.push(measured);
     }
-    if args.json {
+    if args.shape.json {
         let document = json!({
-            "what": "ops", "preset": args.preset, "batch": args.batch, "length": args.length, "precision": args.precision,
+            "what": "ops", "preset": args.preset, "batch": args.shape.batch, "length": args.shape.length, "precision": args.shape.precision,
             "device": ready.description, "matmul_peak_flops": matmul, "copy_peak_bytes": copy, "ops": all,
         });
         println!("{document:#}");
@@ -143,13 +128,13 @@ fn print_row(op: &Measured) {
 fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
     let (d, i, v) = (config.hidden_size, config.intermediate_size, config.vocab_size);
     let (heads, head_size) = (config.num_attention_heads, config.head_size());
-    let t = args.batch * args.length;
+    let t = args.shape.batch * args.shape.length;
     let m = t * 3 / 10;
-    let dtype = if args.precision == Precision::F16 { DType::F16 } else { DType::F32 };
+    let dtype = if args.shape.precision == Precision::F16 { DType::F16 } else { DType::F32 };
     let size = dtype.size() as f64;
     let linear = |name, rows: usize, [out, input]: [usize; 2]| {
         type Product = fn(Tensor<2>, Tensor<2>) -> Tensor<2>;
-        let own: Option<[Product; 2]> = match args.precision {
+        let own: Option<[Product; 2]> = match args.shape.precision {
             Precision::F32 => None,
             Precision::F16 => Some([linear_f16, linear_f16_reference]),
             Precision::BF16 => Some([linear_bf16, linear_bf16_reference]),
@@ -167,7 +152,7 @@ fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
         }
     };
     let attention = |name, window: usize| {
-        let seen = args.length.min(window.saturating_mul(2).saturating_add(1));
+        let seen = args.shape.length.min(window.saturating_mul(2).saturating_add(1));
         let with = move |operation: fn(Tensor<2>, Tensor<2, Int>, usize, usize) -> Tensor<2>, length: usize| {
             move |x: &[Tensor<2>]| {
                 operation(x[0].clone(), bounds(x[0].dims()[0], length, &x[0].device()), heads, window)
@@ -177,8 +162,11 @@ fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
             name,
             shapes: vec![[t, 3 * d]],
             dtypes: [dtype; 2],
-            run: Box::new(with(attention, args.length)),
-            reference: Some((Box::new(with(attention_reference, args.length)), vec![[args.length.min(384), 3 * d]])),
+            run: Box::new(with(attention, args.shape.length)),
+            reference: Some((
+                Box::new(with(attention_reference, args.shape.length)),
+                vec![[args.shape.length.min(384), 3 * d]],
+            )),
             flops: 4.0 * (t * seen * d) as f64,
             bytes: size * (4 * t * d) as f64,
             has_gradient: true,
@@ -337,7 +325,7 @@ fn tracked(inputs: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
 }
 
 fn measure(op: &Op, args: &Args, peaks: [f64; 2], device: &Device) -> anyhow::Result<Measured> {
-    let (runs, precision) = (args.runs, args.precision);
+    let (runs, precision) = (args.shape.runs, args.shape.precision);
     let difference = op.reference.as_ref().map(|(reference, small)| difference(op, reference, small, device));
     let difference = difference.transpose()?;
     let tolerance = if precision == Precision::F16 { 2e-2 } else { 1e-4 };

@@ -93,7 +93,7 @@ impl Plan {
 
 /// The tokens that a token sees, from the first to before the last; none beyond the end.
 #[cube]
-pub(super) fn visible(bounds_2t: &[i32], token: usize, t: usize, window: usize) -> (usize, usize) {
+fn visible(bounds_2t: &[i32], token: usize, t: usize, window: usize) -> (usize, usize) {
     let known = min(token, t - 1);
     let start = usize::cast_from(bounds_2t[known]);
     let end = usize::cast_from(bounds_2t[t + known]);
@@ -103,7 +103,7 @@ pub(super) fn visible(bounds_2t: &[i32], token: usize, t: usize, window: usize) 
 
 /// The tokens that any of the rows sees.
 #[cube]
-pub(super) fn visible_to_block(
+fn visible_to_block(
     bounds_2t: &[i32],
     first_row: usize,
     t: usize,
@@ -114,6 +114,55 @@ pub(super) fn visible_to_block(
     let (first, _) = visible(bounds_2t, first_row, t, window);
     let (_, last) = visible(bounds_2t, last_row, t, window);
     (first, last)
+}
+
+/// What a unit works on.
+#[derive(CubeType)]
+pub(super) struct Place {
+    pub head: usize,
+    /// The head's first column.
+    pub column: usize,
+    /// Of the scores.
+    pub scale: f32,
+    /// The workgroup's first token.
+    pub first_row: usize,
+    /// The first row of the unit's group and the unit's own, in the workgroup.
+    pub group_row: usize,
+    pub row: usize,
+    /// Which of the two units of the row this is.
+    pub half: usize,
+    /// The token of the row, and those that it sees.
+    pub token: usize,
+    pub first: usize,
+    pub last: usize,
+    /// Those that any row of the workgroup sees.
+    pub block_first: usize,
+    pub block_last: usize,
+}
+
+#[cube]
+pub(super) fn place(bounds_2t: &[i32], t: usize, window: usize, #[comptime] plan: Plan) -> Place {
+    let first_row = CUBE_POS_X as usize * plan.rows();
+    let head = CUBE_POS_Y as usize;
+    let group_row = UNIT_POS as usize / GROUP * ROWS;
+    let row = group_row + lane() % ROWS;
+    let token = first_row + row;
+    let (first, last) = visible(bounds_2t, token, t, window);
+    let (block_first, block_last) = visible_to_block(bounds_2t, first_row, t, window, plan);
+    Place {
+        head,
+        column: head * plan.head_size,
+        scale: 1.0f32 / f32::cast_from(plan.head_size).sqrt(),
+        first_row,
+        group_row,
+        row,
+        half: lane() / ROWS,
+        token,
+        first,
+        last,
+        block_first,
+        block_last,
+    }
 }
 
 /// Copies the values of a head from `column` on, of `rows` tokens `from_stride` apart, to workgroup memory; zeros where there

@@ -4,7 +4,7 @@
 use super::block::*;
 use super::*;
 use crate::gpu;
-use crate::tile::{GROUP, ROWS, Sums, dot, lane};
+use crate::tile::{Sums, dot};
 use burn::backend::cubecl::dtype_to_elem_type;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
@@ -41,15 +41,8 @@ fn forward<F: Float, W: Numeric, N: Size, M: Size>(
     let mut factors = Shared::<[f32]>::new_slice(rows);
     let mut parts = Shared::<[f32]>::new_slice(comptime!(rows * UNITS_PER_ROW));
 
-    let first_row = CUBE_POS_X as usize * rows;
-    let head = CUBE_POS_Y as usize;
-    let group_row = UNIT_POS as usize / GROUP * ROWS;
-    let (row, half) = (group_row + lane() % ROWS, lane() / ROWS);
-    let token = first_row + row;
-    let column = head * plan.head_size;
-    let scale = 1.0f32 / f32::cast_from(plan.head_size).sqrt();
-    let (first, last) = visible(bounds_2t, token, t, window);
-    let (block_first, block_last) = visible_to_block(bounds_2t, first_row, t, window, plan);
+    let Place { head, column, scale, first_row, group_row, row, half, token, first, last, block_first, block_last } =
+        place(bounds_2t, t, window, plan);
 
     load::<W, N>(qkv_t3d, first_row, t, column, &mut queries, comptime!(3 * d), rows, plan);
     let mut output = Sums::zero(width, plan.tensor_cores);
@@ -133,15 +126,8 @@ fn backward_query<F: Float, W: Numeric, N: Size, M: Size>(
     let mut ones = Shared::<[f32]>::new_slice(rows);
     let mut parts = Shared::<[f32]>::new_slice(comptime!(rows * UNITS_PER_ROW));
 
-    let first_row = CUBE_POS_X as usize * rows;
-    let head = CUBE_POS_Y as usize;
-    let group_row = UNIT_POS as usize / GROUP * ROWS;
-    let (row, half) = (group_row + lane() % ROWS, lane() / ROWS);
-    let token = first_row + row;
-    let column = head * plan.head_size;
-    let scale = 1.0f32 / f32::cast_from(plan.head_size).sqrt();
-    let (first, last) = visible(bounds_2t, token, t, window);
-    let (block_first, block_last) = visible_to_block(bounds_2t, first_row, t, window, plan);
+    let Place { head, column, scale, first_row, group_row, row, half, token, first, last, block_first, block_last } =
+        place(bounds_2t, t, window, plan);
 
     load::<W, N>(qkv_t3d, first_row, t, column, &mut queries, comptime!(3 * d), rows, plan);
     load::<W, N>(grad_td, first_row, t, column, &mut grads, d, rows, plan);
@@ -221,15 +207,8 @@ fn backward_key_value<F: Float, W: Numeric, N: Size, M: Size>(
     let mut deltas = Shared::<[f32]>::new_slice(others);
     let mut ones = Shared::<[f32]>::new_slice(rows);
 
-    let first_row = CUBE_POS_X as usize * rows;
-    let head = CUBE_POS_Y as usize;
-    let group_row = UNIT_POS as usize / GROUP * ROWS;
-    let (row, half) = (group_row + lane() % ROWS, lane() / ROWS);
-    let token = first_row + row;
-    let column = head * plan.head_size;
-    let scale = 1.0f32 / f32::cast_from(plan.head_size).sqrt();
-    let (first, last) = visible(bounds_2t, token, t, window);
-    let (block_first, block_last) = visible_to_block(bounds_2t, first_row, t, window, plan);
+    let Place { head, column, scale, first_row, group_row, row, half, first, last, block_first, block_last, .. } =
+        place(bounds_2t, t, window, plan);
 
     load::<W, N>(qkv_t3d, first_row, t, column + d, &mut keys, comptime!(3 * d), rows, plan);
     load::<W, N>(qkv_t3d, first_row, t, column + 2 * d, &mut value_tile, comptime!(3 * d), rows, plan);
