@@ -180,7 +180,7 @@ impl Sums {
                     let end = scratch.len();
                     let scratch = &mut scratch[start / 4..end];
                     let stride_u32 = comptime!(stride as u32);
-                    // Two units have a row, four rows of vectors apart.
+                    // Two units have a row, two of its four vectors each.
                     let row = lane() / 2;
                     let place = row * comptime!(stride / 4) + lane() % 2 * 2;
                     let scale = Vector::<f32, M>::new(factors[first + row]);

@@ -29,7 +29,7 @@ pub(super) struct Plan {
 impl Plan {
     /// The largest blocks whose `tiles` of own rows and `others` of other tokens fit the device's workgroup memory.
     pub(super) fn new(client: &Client, num_heads: usize, head_size: usize, dtype: DType, tiles: [usize; 2]) -> Self {
-        const SIZES: [(usize, usize); 6] = [(4, 64), (4, 32), (2, 32), (2, 16), (1, 16), (1, 16)];
+        const SIZES: [(usize, usize); 5] = [(4, 64), (4, 32), (2, 32), (2, 16), (1, 16)];
         // A head's values begin at a multiple of 16 bytes in every row then.
         let tensor_cores = dtype == DType::F16 && head_size.is_multiple_of(8) && has_tensor_cores(client);
         let limit = client.properties().hardware.max_shared_memory_size;
