@@ -131,6 +131,32 @@ pub fn accumulated(micro_batches: &[Batch], device: &Device) -> (f32, BTreeMap<S
     (loss, names.into_iter().map(gradient).collect())
 }
 
+/// Outcome and parameters of one step on all eight sequences, after changes to the trainer.
+fn one_step(device: &Device, change: impl Fn(&mut Trainer)) -> (StepOutcome, Vec<HostTensor>) {
+    let mut trainer = trainer(CONFIG, device);
+    change(&mut trainer);
+    let outcome = step(&mut trainer, &[joined(&eight_sequences())], 1e-3);
+    (outcome, parameters(&mut trainer.model))
+}
+
+#[test]
+fn recomputed_layers_and_logits_in_parts_give_the_same_step() {
+    for (device_name, device) in devices() {
+        let (expected, parameters) = one_step(&device, |_| ());
+        let recomputed = one_step(&device, |trainer| trainer.recompute = true);
+        // One token at a time, and seven of 69.
+        let in_parts = [1, 7 * 300].map(|logits| one_step(&device, |trainer| trainer.logits_at_once = logits));
+        for (outcome, changed) in in_parts.into_iter().chain([recomputed]) {
+            let numbers = |outcome: &StepOutcome| [outcome.loss, outcome.grad_norm, outcome.accuracy].map(|x| x as f32);
+            assert_close(device_name, &numbers(&outcome), &numbers(&expected), 1e-5);
+            for (changed, expected) in changed.iter().zip(&parameters) {
+                let difference = relative_difference(&changed.values, &expected.values);
+                assert_within(&format!("{} on {device_name}", expected.name), difference, 1e-4);
+            }
+        }
+    }
+}
+
 #[test]
 fn one_batch_of_eight_has_the_gradients_of_eight_of_one() {
     let eight = eight_sequences();

@@ -300,19 +300,9 @@ pub struct LmHead {
 }
 
 impl LmHead {
-    /// Logits `[m, v]`, in the precision's type, of the tokens `chosen`, given the last hidden states `[t, d]` and the embedding
-    /// `[v, d]`.
-    pub fn logits_at(
-        &self,
-        hidden_td: Tensor<2>,
-        chosen: &[usize],
-        embedding_vd: &Table,
-        precision: Precision,
-    ) -> Tensor<2> {
-        let indices = chosen.iter().map(|token| *token as i32).collect();
-        let chosen_m = int_tensor(indices, [chosen.len()], &hidden_td.device());
-        let tokens = chosen.iter().map(|token| *token as u32).collect();
-        let x_md = self.head.forward(embedding::embedding(hidden_td, chosen_m, tokens), precision);
+    /// Logits `[m, v]`, in the precision's type, given the last hidden states `[m, d]` and the embedding `[v, d]`.
+    pub fn logits(&self, hidden_md: Tensor<2>, embedding_vd: &Table, precision: Precision) -> Tensor<2> {
+        let x_md = self.head.forward(hidden_md, precision);
         let weight_vd = self.decoder_weight.as_ref().unwrap_or(embedding_vd);
         add_bias(weight_vd.products(x_md, precision), &self.decoder_bias)
     }
@@ -323,6 +313,13 @@ impl LmHead {
         self.decoder_weight.iter_mut().try_for_each(|weight| weight.visit(visitor))?;
         self.decoder_bias.iter_mut().try_for_each(|bias| bias.visit(visitor))
     }
+}
+
+/// The rows `chosen` of `[t, d]`, `[m, d]`.
+pub fn rows(x_td: Tensor<2>, chosen: &[usize]) -> Tensor<2> {
+    let indices = chosen.iter().map(|row| *row as i32).collect();
+    let chosen_m = int_tensor(indices, [chosen.len()], &x_td.device());
+    embedding::embedding(x_td, chosen_m, chosen.iter().map(|row| *row as u32).collect())
 }
 
 /// Packed tokens on the device, with what every layer needs of them: made once a forward pass.

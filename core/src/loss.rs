@@ -1,11 +1,20 @@
 //! The masked-language-model loss: a sum over masked tokens; callers divide by the global count.
+//!
+//! The logits over the vocabulary are by far the largest tensor of a model. They are made for some masked tokens at a time, and
+//! in training each part's backward pass runs before the next part's logits exist.
+//!
+//! Legend of the shape suffixes: `t` tokens of all sequences, `d` hidden size, `m` masked tokens.
 
 use anaume_shaders::cross_entropy::cross_entropy;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use crate::batch::Batch;
 use crate::error::Result;
+use crate::layers::rows;
 use crate::modernbert::MaskedLm;
+
+/// Logits that exist at once: 256 MiB in f32.
+pub const LOGITS_AT_ONCE: usize = 1 << 26;
 
 /// `[2]`: the sum of the cross-entropies of the batch's masked tokens, and how many of them have the largest logit.
 /// Enqueues work only. `None` where nothing is masked.
@@ -14,9 +23,31 @@ pub fn masked_lm(model: &MaskedLm, batch: &Batch) -> Result<Option<Tensor<1>>> {
         return Ok(None);
     }
     let inputs = model.encoder.inputs(&batch.sequences)?;
-    let logits_mv = model.forward(&inputs, &batch.masked);
-    let labels: Vec<i32> = batch.labels.iter().map(|label| *label as i32).collect();
-    let labels_m: Tensor<1, Int> =
-        Tensor::from_data(TensorData::new(labels, [batch.labels.len()]), (&logits_mv.device(), DType::I32));
-    Ok(Some(cross_entropy(logits_mv, labels_m).sum_dim(1).squeeze_dim(1)))
+    let hidden_md = rows(model.encoder.forward(&inputs), &batch.masked);
+    let parts = parts(model, hidden_md, batch, LOGITS_AT_ONCE);
+    Ok(parts.map(|(hidden_md, labels)| sums(model, hidden_md, labels)).reduce(|a, b| a + b))
+}
+
+/// The last hidden states `[m, d]` of the masked tokens, and their labels, in parts of at most `logits_at_once` logits or one
+/// token.
+pub(crate) fn parts<'a>(
+    model: &MaskedLm,
+    hidden_md: Tensor<2>,
+    batch: &'a Batch,
+    logits_at_once: usize,
+) -> impl Iterator<Item = (Tensor<2>, &'a [u32])> {
+    let at_once = (logits_at_once / model.encoder.embedding().num_rows()).max(1);
+    // Of like size: a last part of a few rows would leave a device idle.
+    let num_parts = batch.labels.len().div_ceil(at_once).max(1);
+    let at_once = batch.labels.len().div_ceil(num_parts).max(1);
+    let labels = batch.labels.chunks(at_once).enumerate();
+    labels.map(move |(part, labels)| (hidden_md.clone().narrow(0, part * at_once, labels.len()), labels))
+}
+
+/// [`masked_lm`] of some tokens.
+pub(crate) fn sums(model: &MaskedLm, hidden_md: Tensor<2>, labels: &[u32]) -> Tensor<1> {
+    let logits_mv = model.logits(hidden_md);
+    let labels = TensorData::new(labels.iter().map(|label| *label as i32).collect(), [labels.len()]);
+    let labels_m: Tensor<1, Int> = Tensor::from_data(labels, (&logits_mv.device(), DType::I32));
+    cross_entropy(logits_mv, labels_m).sum_dim(1).squeeze_dim(1)
 }

@@ -10,7 +10,7 @@ pub use crate::config::Config;
 use crate::batch::Sequences;
 use crate::config::{Pooling, either};
 use crate::error::{Error, Result};
-use crate::layers::{Inputs, LmHead, ParameterSource, ParameterVisitor, Parameters, Precision, Table};
+use crate::layers::{Inputs, LmHead, ParameterSource, ParameterVisitor, Parameters, Precision, Table, rows};
 use crate::weights::WeightFile;
 use crate::{bert, modernbert};
 
@@ -116,7 +116,7 @@ impl MaskedLm {
             );
             return Err(Error::Input { message });
         };
-        Ok(head.logits_at(hidden_td, chosen, self.encoder.embedding(), self.encoder.precision()).cast(DType::F32))
+        Ok(head.logits(rows(hidden_td, chosen), self.encoder.embedding(), self.encoder.precision()).cast(DType::F32))
     }
 
     /// Logits `[m, v]` of the tokens `chosen` of packed sequences. Error: the checkpoint has no head for it.

@@ -16,7 +16,7 @@ use crate::config::{LayerType, ModelConfig};
 use crate::error::Result;
 use crate::layers::{
     Init, Inputs, Linear, LmHead, Norm, Parameter, ParameterSource, ParameterVisitor, Parameters, Precision,
-    PredictionHead, Table,
+    PredictionHead, Table, rows,
 };
 
 /// Cosines and sines, `[tokens, k / 2]` each.
@@ -170,17 +170,47 @@ impl Encoder {
 
     /// [`Self::forward`], showing the residual stream before each layer (index 0 is the embedding) and the final output.
     pub fn forward_observed(&self, inputs: &Inputs, mut observe: impl FnMut(usize, &Tensor<2>)) -> Tensor<2> {
-        let at_positions = |table: &Tensor<2>| table.clone().select(0, inputs.positions_t.clone());
-        let rotations = self.rope_tables.each_ref().map(|tables| tables.each_ref().map(at_positions));
-        let embedded_td = self.embedding().select(inputs);
-        let mut x_td = self.embedding_norm.forward(embedded_td);
-        for (index, layer) in self.layers.iter().enumerate() {
+        let pass = self.pass(inputs);
+        let mut x_td = pass.embed();
+        for index in 0..self.layers.len() {
             observe(index, &x_td);
-            x_td = layer.forward(x_td, inputs, &rotations, self.precision);
+            x_td = pass.layer(index, x_td);
         }
-        let x_td = self.final_norm.forward(x_td);
         observe(self.layers.len(), &x_td);
         x_td
+    }
+
+    /// [`Self::forward`] in parts, for who wants to run a part again.
+    pub fn pass<'a>(&'a self, inputs: &'a Inputs) -> Pass<'a> {
+        let at_positions = |table: &Tensor<2>| table.clone().select(0, inputs.positions_t.clone());
+        let rotations = self.rope_tables.each_ref().map(|tables| tables.each_ref().map(at_positions));
+        Pass { encoder: self, inputs, rotations }
+    }
+}
+
+/// A forward pass through an encoder, part by part.
+pub struct Pass<'a> {
+    encoder: &'a Encoder,
+    inputs: &'a Inputs,
+    rotations: [Rotations; 2],
+}
+
+impl Pass<'_> {
+    /// How many layers there are.
+    pub fn num_layers(&self) -> usize {
+        self.encoder.layers.len()
+    }
+
+    /// What the first layer takes, `[t, d]`.
+    pub fn embed(&self) -> Tensor<2> {
+        self.encoder.embedding_norm.forward(self.encoder.embedding().select(self.inputs))
+    }
+
+    /// What layer `index` makes of its input, `[t, d]` to `[t, d]`; after the last one the final norm too.
+    pub fn layer(&self, index: usize, x_td: Tensor<2>) -> Tensor<2> {
+        let encoder = self.encoder;
+        let x_td = encoder.layers[index].forward(x_td, self.inputs, &self.rotations, encoder.precision);
+        if index + 1 == self.num_layers() { encoder.final_norm.forward(x_td) } else { x_td }
     }
 }
 
@@ -231,9 +261,14 @@ impl MaskedLm {
         Ok(Self { encoder: Encoder::new(source, config, device)?, head: lm_head(source, config)? })
     }
 
+    /// Logits `[m, v]`, in the precision's type, given the last hidden states `[m, d]` of the tokens asked for.
+    pub fn logits(&self, hidden_md: Tensor<2>) -> Tensor<2> {
+        self.head.logits(hidden_md, self.encoder.embedding(), self.encoder.precision)
+    }
+
     /// Logits `[m, v]`, in the precision's type, of the tokens `chosen`, given the last hidden states `[t, d]`.
     pub fn logits_at(&self, hidden_td: Tensor<2>, chosen: &[usize]) -> Tensor<2> {
-        self.head.logits_at(hidden_td, chosen, self.encoder.embedding(), self.encoder.precision)
+        self.logits(rows(hidden_td, chosen))
     }
 
     /// Logits `[m, v]`, in the precision's type, of the tokens `chosen` of packed sequences.

@@ -40,15 +40,12 @@ impl Default for AdamWConfig {
 pub struct GradientSums(BTreeMap<String, Tensor<1>>);
 
 impl GradientSums {
-    /// Adds what one backward pass left at the model's parameters.
+    /// Adds what one backward pass left at the model's parameters, at some or at all of them.
     pub fn add(&mut self, model: &mut impl Parameters, gradients: &mut Gradients) -> Result<()> {
         struct Take<'a>(&'a mut BTreeMap<String, Tensor<1>>, &'a mut Gradients);
         impl ParameterVisitor for Take<'_> {
             fn visit<const D: usize>(&mut self, name: &str, parameter: &mut Tensor<D>) -> Result<()> {
-                let Some(gradient) = parameter.grad_remove(self.1) else {
-                    let message = "no gradient reached this parameter".into();
-                    return Err(Error::Weights { tensor: name.into(), message });
-                };
+                let Some(gradient) = parameter.grad_remove(self.1) else { return Ok(()) };
                 let gradient = gradient.reshape([-1]);
                 let sum = match self.0.remove(name) {
                     Some(sum) => sum + gradient,
