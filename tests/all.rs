@@ -20,6 +20,7 @@ mod invariance;
 mod leaderboard;
 mod leaderboard_files;
 mod masking;
+mod memory;
 mod merge;
 mod metrics;
 mod model;

@@ -141,3 +141,29 @@ fn one_document_a_row_is_truncated() {
     assert_eq!(rows.iter().map(|row| row.ids.len()).collect::<Vec<_>>(), [10, 6]);
     assert_eq!(rows[0].ids[1..9], body(8));
 }
+
+proptest! {
+    #[test]
+    fn a_split_batch_is_the_same_sequences_in_order(lengths in prop::collection::vec(1usize..60, 1..40), limit in 1usize..300) {
+        let config = MaskingConfig::new(0.3, 4, 2000);
+        let mut rows = pack(&chunks_of(&lengths), 70).unwrap();
+        rows.iter_mut().for_each(|row| row.mask(&config, 1, 0, |_| false));
+        let whole = Batch::new(&rows, 70).unwrap();
+        let parts = whole.clone().split(limit);
+        let longest = *whole.sequences.lengths.iter().max().unwrap();
+        prop_assert!(parts.iter().all(|part| part.num_tokens <= limit.max(longest)));
+        prop_assert!(parts.iter().all(|part| part.sequences.ids.len() == part.num_tokens));
+        let mut joined = Batch::default();
+        for part in &parts {
+            joined.masked.extend(part.masked.iter().map(|token| token + joined.num_tokens));
+            joined.labels.extend(&part.labels);
+            joined.sequences.ids.extend(&part.sequences.ids);
+            joined.sequences.lengths.extend(&part.sequences.lengths);
+            joined.documents.extend(&part.documents);
+            joined.num_rows += part.num_rows;
+            joined.num_padding += part.num_padding;
+            joined.num_tokens += part.num_tokens;
+        }
+        prop_assert_eq!(joined, whole);
+    }
+}

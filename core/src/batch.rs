@@ -234,6 +234,35 @@ impl Batch {
         Ok(batch)
     }
 
+    /// The same in parts of at most `max_tokens` tokens, or of one sequence that is longer. Rows, padding and documents are counted
+    /// with the first part.
+    pub fn split(self, max_tokens: usize) -> Vec<Self> {
+        if self.num_tokens <= max_tokens {
+            return vec![self];
+        }
+        let (mut start, mut parts) = (0, Vec::new());
+        for lengths in groups_within(max_tokens, &self.sequences.lengths, |length| *length) {
+            let end = start + lengths.iter().sum::<usize>();
+            let masked =
+                self.masked.partition_point(|token| *token < start)..self.masked.partition_point(|token| *token < end);
+            parts.push(Self {
+                sequences: Sequences {
+                    ids: self.sequences.ids[start..end].to_vec(),
+                    lengths: lengths.to_vec(),
+                    types: self.sequences.types.get(start..end).unwrap_or_default().to_vec(),
+                },
+                labels: self.labels[masked.clone()].to_vec(),
+                masked: self.masked[masked].iter().map(|token| token - start).collect(),
+                num_tokens: end - start,
+                ..Self::default()
+            });
+            start = end;
+        }
+        let first = &mut parts[0];
+        (first.num_rows, first.num_padding, first.documents) = (self.num_rows, self.num_padding, self.documents);
+        parts
+    }
+
     fn push(&mut self, row: &Row, row_length: usize) -> Result<()> {
         if row.ids.len() > row_length {
             let message = format!("a row of {} ids does not fit a batch of length {row_length}", row.ids.len());
@@ -254,6 +283,22 @@ impl Batch {
 fn documents_of(rows: &[Row]) -> Vec<u64> {
     let documents: BTreeSet<u64> = rows.iter().flat_map(|row| &row.segments).map(|segment| segment.document).collect();
     documents.into_iter().collect()
+}
+
+/// Splits items into runs of at most `limit` tokens, at least one item each.
+pub fn groups_within<T>(limit: usize, items: &[T], length: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let (mut groups, mut start, mut tokens) = (Vec::new(), 0, 0);
+    for (index, item) in items.iter().enumerate() {
+        if index > start && tokens + length(item) > limit {
+            groups.push(&items[start..index]);
+            (start, tokens) = (index, 0);
+        }
+        tokens += length(item);
+    }
+    if start < items.len() {
+        groups.push(&items[start..]);
+    }
+    groups
 }
 
 /// Sequences one after the other without padding: what the model takes.

@@ -20,6 +20,9 @@ pub use head::HeadKind;
 pub(crate) use head::has_lm_head;
 pub use stored::StoredType;
 
+/// Logits that training has at once: in f32 128 MiB, what every device of WebGPU binds.
+pub const LOGITS_AT_ONCE: usize = 1 << 25;
+
 /// Which tokens a layer's attention sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -347,13 +350,27 @@ impl ModelConfig {
     }
 
     /// Bytes to train with `num_tokens` tokens of which `num_masked` are predicted at once: weights, gradients and two
-    /// moments in f32, the activations that the backward pass keeps, and the logits with their gradient.
+    /// moments in f32, the activations that the backward pass keeps, and the decoder's gradient with the logits made at once.
     pub fn train_bytes(&self, num_tokens: usize, num_masked: usize) -> u64 {
-        let (d, i) = (self.hidden_size as u64, self.intermediate_size as u64);
-        // Kept a token and layer: two norms' inputs and outputs, QKV before the scores, their result, GeGLU's input and output.
-        let activations = (9 * d + 3 * i) * self.num_hidden_layers as u64 * num_tokens as u64;
-        let logits = 2 * num_masked as u64 * self.vocab_size as u64;
-        4 * (4 * self.num_parameters() as u64 + activations + logits)
+        self.step_bytes(num_tokens, num_masked, self.layer_activations() * self.num_hidden_layers as u64)
+    }
+
+    /// [`Self::train_bytes`] where only what each layer takes is kept, and one layer's activations at a time.
+    pub fn recomputing_train_bytes(&self, num_tokens: usize, num_masked: usize) -> u64 {
+        let taken = self.hidden_size as u64 * self.num_hidden_layers as u64;
+        self.step_bytes(num_tokens, num_masked, taken + self.layer_activations())
+    }
+
+    /// Values that the backward pass of a layer keeps a token: two norms' inputs and outputs, QKV, the attention's result, GeGLU's
+    /// input and output.
+    fn layer_activations(&self) -> u64 {
+        9 * self.hidden_size as u64 + 3 * self.intermediate_size as u64
+    }
+
+    fn step_bytes(&self, num_tokens: usize, num_masked: usize, activations_per_token: u64) -> u64 {
+        let logits = 2 * (num_masked * self.vocab_size).min(LOGITS_AT_ONCE);
+        let decoder = self.vocab_size * self.hidden_size;
+        4 * ((4 * self.num_parameters() + decoder + logits) as u64 + activations_per_token * num_tokens as u64)
     }
 
     /// Bytes to run the encoder on `num_tokens` tokens at once in f32.

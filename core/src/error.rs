@@ -52,3 +52,12 @@ pub enum Error {
         message: String,
     },
 }
+
+impl Error {
+    /// Whether a device had no room for a tensor: then it goes on with smaller ones.
+    pub fn is_out_of_memory(&self) -> bool {
+        // The backends have words for it, and no type that reaches callers.
+        const WORDS: [&str; 2] = ["out of device memory", "can't allocate buffer"];
+        matches!(self, Self::Device { message } if WORDS.iter().any(|words| message.contains(words)))
+    }
+}

@@ -11,6 +11,8 @@ pub use pseudo_likelihood::{MaskedCopy, SCORING_TOKENS_PER_FORWARD, sample_posit
 
 use serde::Serialize;
 
+pub use crate::batch::groups_within;
+
 use crate::batch::Sequences;
 use crate::config::Pooling;
 use crate::error::{Error, Result};
@@ -252,20 +254,4 @@ struct Prompt {
 /// Splits items into runs of about [`TOKENS_PER_FORWARD`] tokens, at least one item each.
 fn groups<T>(items: &[T], length: impl Fn(&T) -> usize) -> Vec<&[T]> {
     groups_within(TOKENS_PER_FORWARD, items, length)
-}
-
-/// Splits items into runs of at most `limit` tokens, at least one item each.
-pub fn groups_within<T>(limit: usize, items: &[T], length: impl Fn(&T) -> usize) -> Vec<&[T]> {
-    let (mut groups, mut start, mut tokens) = (Vec::new(), 0, 0);
-    for (index, item) in items.iter().enumerate() {
-        if index > start && tokens + length(item) > limit {
-            groups.push(&items[start..index]);
-            (start, tokens) = (index, 0);
-        }
-        tokens += length(item);
-    }
-    if start < items.len() {
-        groups.push(&items[start..]);
-    }
-    groups
 }

@@ -9,12 +9,10 @@ use anaume_shaders::cross_entropy::cross_entropy;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use crate::batch::Batch;
+use crate::config::LOGITS_AT_ONCE;
 use crate::error::Result;
 use crate::layers::rows;
 use crate::modernbert::MaskedLm;
-
-/// Logits that exist at once: 256 MiB in f32.
-pub const LOGITS_AT_ONCE: usize = 1 << 26;
 
 /// `[2]`: the sum of the cross-entropies of the batch's masked tokens, and how many of them have the largest logit.
 /// Enqueues work only. `None` where nothing is masked.

@@ -5,6 +5,7 @@ use burn::tensor::{Gradients, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
+use crate::config::LOGITS_AT_ONCE;
 use crate::error::{Error, Result};
 use crate::layers::{ParameterVisitor, Parameters, Precision, rows};
 use crate::loss;
@@ -70,6 +71,9 @@ pub struct Trainer<M = MaskedLm> {
     gradients: GradientSums,
     /// Losses and right answers since the last step, `[2]`.
     sums: Option<Tensor<1>>,
+    /// Tokens of the largest micro-batch so far, and of those that a step was taken with.
+    largest: usize,
+    largest_done: usize,
 }
 
 impl Trainer {
@@ -85,6 +89,7 @@ impl Trainer {
         if batch.masked.is_empty() {
             return Ok(());
         }
+        self.largest = self.largest.max(batch.num_tokens);
         let model = self.model.clone();
         let inputs = model.encoder.inputs(&batch.sequences)?;
         let pass = model.encoder.pass(&inputs);
@@ -161,9 +166,11 @@ impl<M: Parameters + Clone> Trainer<M> {
             optimizer,
             loss_scale: None,
             recompute: false,
-            logits_at_once: loss::LOGITS_AT_ONCE,
+            logits_at_once: LOGITS_AT_ONCE,
             gradients: GradientSums::default(),
             sums: None,
+            largest: 0,
+            largest_done: 0,
         })
     }
 
@@ -205,9 +212,12 @@ impl<M: Parameters + Clone> Trainer<M> {
     pub fn discard(&mut self) {
         self.gradients = GradientSums::default();
         self.sums = None;
+        self.largest = self.largest_done;
     }
 
-    /// Clips, refuses or takes the step: enqueues all of it, then waits for the device, the one time in a step.
+    /// Clips, refuses or takes the step: enqueues all of it, then waits for the device, the one time in a step. Where micro-batches
+    /// were larger than all before, it waits before the parameters are touched too: after an error that
+    /// [`Error::is_out_of_memory`] they are as they were.
     pub async fn finish(&mut self, num_masked: usize, learning_rate: f64) -> Result<StepOutcome> {
         let Some(sums_2) = self.sums.take() else {
             return Err(Error::Input {
@@ -217,6 +227,11 @@ impl<M: Parameters + Clone> Trainer<M> {
         let gradients = std::mem::take(&mut self.gradients);
         let clip = Clip { loss_scale: self.scale() as f32, max_grad_norm: self.optimizer.config.max_grad_norm as f32 };
         let numbers = gradients.clip(sums_2, clip);
+        if self.largest > self.largest_done {
+            // Memory runs out here if it ever does: no parameter may be in line behind what failed.
+            read_back(numbers.clone()).await?;
+            self.largest_done = self.largest;
+        }
         // The device itself refuses a step that is not finite, so that nothing waits for the norm.
         self.optimizer.step(&mut self.model, gradients, learning_rate, numbers.clone())?;
         let numbers = read_back(numbers).await?;

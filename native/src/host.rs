@@ -2,18 +2,18 @@
 
 /// The largest resident memory of this process so far, in bytes; `None` where the system does not say.
 pub fn peak_memory_bytes() -> Option<u64> {
-    kilobytes("/proc/self/status", "VmHWM:")
-}
-
-/// Memory of the machine that can be had without swapping, in bytes; `None` where the system does not say.
-pub fn available_memory_bytes() -> Option<u64> {
-    kilobytes("/proc/meminfo", "MemAvailable:")
-}
-
-fn kilobytes(file: &str, key: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Memory that this process can still have without swapping, in bytes: of the machine, or of the control group that holds the
+/// process; `None` where the system does not say.
+pub fn available_memory_bytes() -> Option<u64> {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let of_group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
+    Some(system.available_memory().min(of_group)).filter(|bytes| *bytes > 0)
 }
 
 /// The time now in UTC, as RFC 3339 to the second.

@@ -15,7 +15,6 @@ use toml::{Table, Value};
 use crate::data::dataset::Dataset;
 use crate::data::loader::LoaderConfig;
 use crate::exit::{Coded, Exit, WithExit};
-use crate::host;
 use crate::progress::{format_bytes, format_count, format_si};
 
 /// A recipe: everything that decides a run's numbers except the data, the model and the device.
@@ -50,6 +49,8 @@ pub struct TrainRecipe {
     pub seed: u64,
     /// `f32`, or `f16` for the large matrix products where the device has it.
     pub precision: Precision,
+    /// Keep only what each layer takes and compute the layer again for its gradients: less memory, a third more time.
+    pub recompute: bool,
     /// What a loss or gradient that is not finite does: `stop` the run, or `skip` the step.
     pub on_nonfinite: OnNonFinite,
 }
@@ -73,6 +74,7 @@ impl Default for TrainRecipe {
             micro_batch_rows: 8,
             seed: 42,
             precision: Precision::F32,
+            recompute: false,
             on_nonfinite: OnNonFinite::Stop,
         }
     }
@@ -212,6 +214,11 @@ impl Recipe {
         Ok(())
     }
 
+    /// Tokens of a full micro-batch.
+    pub fn micro_batch_tokens(&self) -> usize {
+        self.train.micro_batch_rows.min(self.train.batch_rows) * self.data.max_length
+    }
+
     /// The loader's side of the recipe.
     pub fn loader_config(&self, tokenizer: &Tokenizer, model: &ModelConfig) -> LoaderConfig {
         let special = tokenizer.special();
@@ -291,8 +298,12 @@ pub struct Plan {
     pub total_tokens: u64,
     /// Documents of the training split.
     pub train_documents: u64,
+    /// Most tokens of a micro-batch, so that the forecast fits the memory where that is known.
+    pub micro_batch_tokens: usize,
     /// Forecast of the memory in use, in bytes.
     pub memory_bytes: u64,
+    /// Memory that the run may take, in bytes, where that is known.
+    pub available_bytes: Option<u64>,
     /// Size of one checkpoint, in bytes.
     pub checkpoint_bytes: u64,
     /// Floating-point operations of one step.
@@ -304,14 +315,29 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Works out a plan.
-    pub fn new(recipe: &Recipe, model: &ModelConfig, dataset: &Dataset, device: &str, places: [&Path; 3]) -> Self {
+    /// Works out a plan for a run that may take `available` bytes, where that is known.
+    pub fn new(
+        recipe: &Recipe,
+        model: &ModelConfig,
+        dataset: &Dataset,
+        device: &str,
+        available: Option<u64>,
+        places: [&Path; 3],
+    ) -> Self {
         let [data, model_dir, out] = places.map(Path::to_path_buf);
         let row = recipe.data.max_length;
         let tokens_per_step = recipe.train.batch_rows * row;
         let documents = |split| dataset.manifest.splits.get(split).map_or(0, |split| split.documents);
         let masked = |tokens: usize| (tokens as f64 * recipe.data.mask_probability) as usize;
-        let micro_tokens = recipe.train.micro_batch_rows.min(recipe.train.batch_rows) * row;
+        // While a checkpoint is written there are weights and moments on the device and as files, and the moments as read.
+        let least = 32 * model.num_parameters() as u64;
+        let bytes =
+            if recipe.train.recompute { ModelConfig::recomputing_train_bytes } else { ModelConfig::train_bytes };
+        let forecast = |tokens| bytes(model, tokens, masked(tokens)).max(least);
+        let mut micro_batch_tokens = recipe.micro_batch_tokens();
+        while micro_batch_tokens > row && available.is_some_and(|available| available < forecast(micro_batch_tokens)) {
+            micro_batch_tokens = (micro_batch_tokens / 2).max(row);
+        }
         Self {
             recipe: recipe.clone(),
             data,
@@ -323,11 +349,25 @@ impl Plan {
             total_tokens: tokens_per_step as u64 * recipe.train.max_steps,
             train_documents: documents("train"),
             test_documents: documents("test"),
-            // While a checkpoint is written there are weights and moments on the device and as files, and the moments as read.
-            memory_bytes: model.train_bytes(micro_tokens, masked(micro_tokens)).max(32 * model.num_parameters() as u64),
+            micro_batch_tokens,
+            memory_bytes: forecast(micro_batch_tokens),
+            available_bytes: available,
             checkpoint_bytes: 12 * model.num_parameters() as u64,
             step_flops: model.train_flops(tokens_per_step, masked(tokens_per_step), row),
             step_secs: None,
+        }
+    }
+
+    fn print_memory(&self) {
+        let free = self.available_bytes.map_or(String::new(), |bytes| format!(" of {}", format_bytes(bytes)));
+        eprintln!("memory      about {}{free}", format_bytes(self.memory_bytes));
+        if self.micro_batch_tokens < self.recipe.micro_batch_tokens() {
+            let tokens = format_count(self.micro_batch_tokens as u64);
+            eprintln!("            micro-batches are cut to {tokens} tokens to fit; the batch stays the same");
+        }
+        if self.available_bytes.is_some_and(|available| available < self.memory_bytes) {
+            let advice = if self.recipe.train.recompute { "" } else { ", or train.recompute=true" };
+            eprintln!("warning: that does not fit; take a shorter data.max_length or a smaller model{advice}");
         }
     }
 
@@ -361,11 +401,7 @@ impl Plan {
             (every, test) => format!("every {every} steps on rows of {} documents", format_count(test)),
         };
         eprintln!("validation  {validation}");
-        eprintln!("memory      about {}", format_bytes(self.memory_bytes));
-        let on_host = self.device.starts_with("cpu");
-        if let Some(free) = host::available_memory_bytes().filter(|free| on_host && *free < self.memory_bytes) {
-            eprintln!("warning: {} of memory are free; lower train.micro_batch_rows", format_bytes(free));
-        }
+        self.print_memory();
         let kept = match self.recipe.checkpoint.keep {
             0 => train.max_steps / self.recipe.checkpoint.every_steps.max(1) + 1,
             keep => keep as u64 + 1,

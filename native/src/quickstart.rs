@@ -117,6 +117,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         stop_after: None,
         on_nonfinite: None,
         device: args.device.clone(),
+        memory: None,
         dry_run: false,
         json: false,
     };

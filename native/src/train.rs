@@ -13,6 +13,7 @@ use anaume_core::report::{Record, StepRecord, ValidationRecord};
 use anaume_core::tokenizer::Tokenizer;
 use anaume_core::train_step::{Evaluation, StepOutcome, Trainer};
 use anyhow::{Context, bail};
+use burn::tensor::Device;
 use fs4::FileExt;
 
 use crate::checkpoint::{self, TrainerState};
@@ -60,6 +61,9 @@ pub struct Args {
     /// auto, cpu, gpu, or a name that `anaume devices` lists
     #[arg(long, default_value = "auto")]
     pub device: Choice,
+    /// Memory that the run may take, in GiB: micro-batches are cut to fit [default on the CPU: what is free]
+    #[arg(long, value_name = "GIB")]
+    pub memory: Option<f64>,
     /// Print the plan with memory, disk and time, and stop
     #[arg(long)]
     pub dry_run: bool,
@@ -77,7 +81,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let ready = args.device.open()?;
     check_precision(&ready.device, recipe.train.precision)?;
     check_length(&recipe, &config)?;
-    let plan = Plan::new(&recipe, &config, &dataset, &ready.description, [&args.data, &args.model, &args.out]);
+    let on_host = ready.device == Device::flex();
+    let available = match args.memory {
+        Some(gib) => Some((gib * f64::from(1 << 30)) as u64),
+        None => host::available_memory_bytes().filter(|_| on_host),
+    };
+    let places = [args.data.as_path(), &args.model, &args.out];
+    let plan = Plan::new(&recipe, &config, &dataset, &ready.description, available, places);
     if args.dry_run {
         return dry_run(plan, &ready, args.json);
     }
@@ -142,12 +152,13 @@ impl Session {
         let parameters_dir = resumed.as_deref().unwrap_or(&args.model);
         let model = load_masked_lm(parameters_dir, &config, &ready.device)?;
         let mut trainer = Trainer::new(model, AdamW::new(plan.recipe.optim), plan.recipe.train.precision)?;
+        trainer.recompute = plan.recipe.train.recompute;
         let state = match &resumed {
             Some(dir) => resume(dir, &mut trainer, &identity)?,
             None => TrainerState::start(identity),
         };
         let tokenize = tokenize(tokenizer);
-        let validation = validation_set(&plan.recipe, dataset, &loader_config, tokenize.clone())?;
+        let validation = validation_set(&plan, dataset, &loader_config, tokenize.clone())?;
         let num_threads = plan.recipe.data.num_threads;
         let loader = Loader::new(dataset.split("train")?, loader_config, tokenize, state.cursor, num_threads)?;
         let stop_after = args.stop_after.unwrap_or(u64::MAX).min(plan.recipe.train.max_steps);
@@ -209,21 +220,18 @@ impl Session {
     fn step(&mut self, interrupt: &Interrupt) -> anyhow::Result<Option<StepRecord>> {
         let train = self.plan.recipe.train.clone();
         let start = Instant::now();
-        let (micro_batches, cursor) = self.micro_batches()?;
+        let (mut micro_batches, cursor) = self.micro_batches()?;
         let data_wait_secs = start.elapsed().as_secs_f64();
-        let num_masked = micro_batches.iter().map(|batch| batch.masked.len()).sum();
-        for batch in &micro_batches {
-            if interrupt.is_set() {
-                self.trainer.discard();
-                return Ok(None);
-            }
-            self.trainer.accumulate(batch, num_masked)?;
-        }
         let schedule = self.plan.recipe.schedule;
         let learning_rate = self.plan.recipe.optim.lr * schedule.factor(self.state.step, train.max_steps);
         let loss_scale = self.trainer.loss_scale.map(|scale| scale.factor);
-        // The step's only wait for the device.
-        let outcome = pollster::block_on(self.trainer.finish(num_masked, learning_rate))?;
+        let outcome = loop {
+            match self.compute(&micro_batches, learning_rate, interrupt) {
+                Ok(Some(outcome)) => break outcome,
+                Ok(None) => return Ok(None),
+                Err(error) => micro_batches = self.split(micro_batches, error)?,
+            }
+        };
         // With loss scaling a gradient overflows now and then: the scale has been halved and the step is skipped. A loss that
         // is not finite, or an overflow at scale 1, is no matter of the scale.
         let overflow = outcome.loss.is_finite() && loss_scale.is_some_and(|scale| scale > 1.0);
@@ -259,13 +267,51 @@ impl Session {
         Ok(Some(record))
     }
 
+    /// Gradients and update. `None` as [`Self::step`] says.
+    fn compute(
+        &mut self,
+        micro_batches: &[Batch],
+        learning_rate: f64,
+        interrupt: &Interrupt,
+    ) -> anaume_core::Result<Option<StepOutcome>> {
+        let num_masked = micro_batches.iter().map(|batch| batch.masked.len()).sum();
+        for batch in micro_batches {
+            if interrupt.is_set() {
+                self.trainer.discard();
+                return Ok(None);
+            }
+            self.trainer.accumulate(batch, num_masked)?;
+        }
+        // The step's only wait for the device.
+        pollster::block_on(self.trainer.finish(num_masked, learning_rate)).map(Some)
+    }
+
+    /// Halves the micro-batches of this step and of those to come where the device ran out of memory. The error where that is
+    /// not what happened, or a single sequence is too large.
+    fn split(&mut self, micro_batches: Vec<Batch>, error: anaume_core::Error) -> anyhow::Result<Vec<Batch>> {
+        let largest = micro_batches.iter().map(|batch| batch.num_tokens).max().unwrap_or_default();
+        let before = micro_batches.len();
+        let parts: Vec<Batch> = micro_batches.into_iter().flat_map(|batch| batch.split(largest.div_ceil(2))).collect();
+        if !error.is_out_of_memory() || parts.len() == before {
+            return Err(error.into());
+        }
+        self.trainer.discard();
+        self.plan.micro_batch_tokens = largest.div_ceil(2);
+        eprintln!(
+            "warning: the device has no room for {} tokens at once: from here on {} at a time, for the same batch",
+            format_count(largest as u64),
+            format_count(self.plan.micro_batch_tokens as u64)
+        );
+        Ok(parts)
+    }
+
     fn micro_batches(&mut self) -> anyhow::Result<(Vec<Batch>, crate::data::loader::Cursor)> {
         let train = &self.plan.recipe.train;
         let (mut micro_batches, mut left, mut cursor) = (Vec::new(), train.batch_rows, self.state.cursor);
         while left > 0 {
             let rows = left.min(train.micro_batch_rows);
             let (batch, after) = self.loader.next_batch(rows)?;
-            micro_batches.push(batch);
+            micro_batches.extend(batch.split(self.plan.micro_batch_tokens));
             (left, cursor) = (left - rows, after);
         }
         Ok((micro_batches, cursor))
@@ -439,16 +485,17 @@ fn resume(dir: &Path, trainer: &mut Trainer, identity: &str) -> anyhow::Result<T
 }
 
 fn validation_set(
-    recipe: &Recipe,
+    plan: &Plan,
     dataset: &Dataset,
     loader_config: &LoaderConfig,
     tokenize: Tokenize,
 ) -> anyhow::Result<Vec<Batch>> {
+    let recipe = &plan.recipe;
     if recipe.validation.every_steps == 0 || dataset.manifest.splits.get("test").is_none_or(|test| test.documents == 0)
     {
         return Ok(Vec::new());
     }
-    let rows = recipe.train.micro_batch_rows.min(recipe.validation.max_rows).max(1);
+    let rows = (plan.micro_batch_tokens / recipe.data.max_length).min(recipe.validation.max_rows).max(1);
     validation_batches(dataset.split("test")?, loader_config, tokenize, rows, recipe.validation.max_rows)
 }
 
