@@ -102,7 +102,7 @@ impl AdamWOps for burn::backend::Flex {
             .zip(cpu::values_mut(&mut first).par_chunks_mut(CHUNK))
             .zip(cpu::values_mut(&mut second).par_chunks_mut(CHUNK))
             .for_each(|(((p, g), m), v)| {
-                cpu::vectorised(|| {
+                cpu::vectorised!({
                     for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
                         let g = g * factor;
                         *m = *m * step.beta1 + g * (1.0 - step.beta1);

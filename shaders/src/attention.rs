@@ -256,7 +256,7 @@ mod twin {
             for part in block.parts() {
                 let n = part.keys.len();
                 let scores = scores(&mut scratch, qkv, &part, columns, head_size);
-                cpu::vectorised(|| {
+                cpu::vectorised!({
                     for (index, row) in scratch.chunks_exact_mut(n).enumerate() {
                         let rescale = softmax[index].add(row, part.columns(block.queries.start + index, window));
                         out_row(index).iter_mut().for_each(|x| *x *= rescale);
@@ -310,7 +310,7 @@ mod twin {
         fn softmax_backward(&self, task: &Task, block: &Block, p: &mut [f32], ds: &mut [f32]) {
             let (n, k) = (block.keys.len(), self.head_size);
             let scale = 1.0 / (k as f32).sqrt();
-            cpu::vectorised(|| {
+            cpu::vectorised!({
                 for (index, (p, ds)) in p.chunks_exact_mut(n).zip(ds.chunks_exact_mut(n)).enumerate() {
                     let query = block.queries.start + index;
                     // SAFETY: this task's token and head.

@@ -55,7 +55,7 @@ impl ClipOps for burn::backend::Flex {
         // Never so little that the task costs more than the sum.
         let share = values.len().div_ceil(PARTIAL_SUMS).max(1 << 14);
         cpu::values_mut(&mut squares).par_iter_mut().zip(values.par_chunks(share)).for_each(|(sum, values)| {
-            *sum += cpu::vectorised(|| {
+            *sum += cpu::vectorised!({
                 let mut lanes = [0.0; 32];
                 let chunks = values.chunks_exact(32);
                 let rest: f32 = chunks.remainder().iter().map(|x| x * x).sum();

@@ -46,10 +46,22 @@ pub(crate) fn int_values(tensor: &<Flex as burn::backend::BackendTypes>::IntTens
         .unwrap_or_default()
 }
 
-/// Runs `work` on the widest vectors that the processor has: `work` must be made of plain loops over slices.
+/// Computes an expression, made of plain loops over slices, on the widest vectors that the processor has. A macro, since the loops
+/// must be inlined: left to itself the compiler puts a large closure into a function of its own, for the oldest processor.
+macro_rules! vectorised {
+    ($work:expr) => {
+        $crate::cpu::dispatch(
+            #[inline(always)]
+            || $work,
+        )
+    };
+}
+pub(crate) use vectorised;
+
+/// Compiles `work`, which must be inlined, once per instruction set; in a browser there is one.
 #[inline(always)]
-pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
+pub(crate) fn dispatch<R>(work: impl FnOnce() -> R) -> R {
+    if cfg!(target_feature = "simd128") { work() } else { pulp::Arch::new().dispatch(work) }
 }
 
 /// A part of a matrix that the tasks of one call share: row stride and pointer to its first value. Tasks write disjoint
@@ -113,7 +125,7 @@ pub(crate) fn matmul(out: Matrix, add: bool, a: (Matrix, bool), b: (Matrix, bool
 /// Rows a task takes at once: enough work to hide the cost of a task, few enough to share them out.
 const ROWS_PER_TASK: usize = 16;
 
-/// Calls `work(input_row, output_row)` for each row, in parallel.
+/// Calls `work(input_row, output_row)`, which is to be inlined, for each row, in parallel.
 pub(crate) fn map_rows(
     input: &[f32],
     input_width: usize,
@@ -123,7 +135,7 @@ pub(crate) fn map_rows(
 ) {
     let inputs = input.par_chunks(input_width * ROWS_PER_TASK);
     output.par_chunks_mut(output_width * ROWS_PER_TASK).zip(inputs).for_each(|(output, input)| {
-        vectorised(|| {
+        vectorised!({
             for (output, input) in output.chunks_exact_mut(output_width).zip(input.chunks_exact(input_width)) {
                 work(input, output);
             }

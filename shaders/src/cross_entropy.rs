@@ -121,7 +121,7 @@ mod twin {
             let (losses, firsts) = losses_2m.split_at_mut(m);
             let rows = cpu::values_mut(&mut rows_mv).par_chunks_mut(v).zip(&labels);
             rows.zip(losses).zip(firsts).zip(&mut sums_m).for_each(|((((row, label), loss), first), sum)| {
-                (*loss, *first, *sum) = cpu::vectorised(|| row_forward(row, *label as usize));
+                (*loss, *first, *sum) = cpu::vectorised!(row_forward(row, *label as usize));
             });
             (cpu::tensor(losses_2m, [2, m]), cpu::restore(rows_mv, dtype), cpu::tensor(sums_m, [m]))
         }
@@ -139,7 +139,7 @@ mod twin {
             let numbers = cpu::values(&sums_m).par_iter().zip(cpu::values(&grad_2m));
             rows.zip(numbers).for_each(|((row, label), (sum, factor))| {
                 let scale = factor / sum;
-                cpu::vectorised(|| row.iter_mut().for_each(|x| *x *= scale));
+                cpu::vectorised!(row.iter_mut().for_each(|x| *x *= scale));
                 row[*label as usize] -= factor;
             });
             cpu::restore(rows_mv, dtype)

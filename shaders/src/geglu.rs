@@ -65,12 +65,19 @@ impl GegluOps for burn::backend::Flex {
         let [t, width] = x_t2i.shape().dims();
         let i = width / 2;
         let mut y_ti = vec![0.0; t * i];
-        cpu::map_rows(cpu::values(&x_t2i), width, &mut y_ti, i, |x, y| {
-            let (input, gate) = x.split_at(i);
-            for ((y, input), gate) in y.iter_mut().zip(input).zip(gate) {
-                *y = cpu::gelu_and_derivative(*input).0 * gate;
-            }
-        });
+        cpu::map_rows(
+            cpu::values(&x_t2i),
+            width,
+            &mut y_ti,
+            i,
+            #[inline(always)]
+            |x, y| {
+                let (input, gate) = x.split_at(i);
+                for ((y, input), gate) in y.iter_mut().zip(input).zip(gate) {
+                    *y = cpu::gelu_and_derivative(*input).0 * gate;
+                }
+            },
+        );
         cpu::restore(cpu::tensor(y_ti, [t, i]), dtype)
     }
 
@@ -84,7 +91,7 @@ impl GegluOps for burn::backend::Flex {
         let mut dx_t2i = vec![0.0; t * width];
         let rows = cpu::values(&x_t2i).par_chunks(width).zip(cpu::values(&grad_ti).par_chunks(i));
         dx_t2i.par_chunks_mut(width).zip(rows).for_each(|(dx, (x, grad))| {
-            cpu::vectorised(|| {
+            cpu::vectorised!({
                 let (input, gate) = x.split_at(i);
                 let (d_input, d_gate) = dx.split_at_mut(i);
                 for j in 0..i {

@@ -145,12 +145,19 @@ mod twin {
             let [t, d] = x_td.shape().dims();
             let weight = cpu::values(&weight_d);
             let mut y_td = vec![0.0; t * d];
-            cpu::map_rows(cpu::values(&x_td), d, &mut y_td, d, |x, y| {
-                let (mean, inverse) = moments(x, epsilon);
-                for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
-                    *y = (x - mean) * inverse * weight;
-                }
-            });
+            cpu::map_rows(
+                cpu::values(&x_td),
+                d,
+                &mut y_td,
+                d,
+                #[inline(always)]
+                |x, y| {
+                    let (mean, inverse) = moments(x, epsilon);
+                    for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
+                        *y = (x - mean) * inverse * weight;
+                    }
+                },
+            );
             cpu::restore(cpu::tensor(y_td, [t, d]), dtype)
         }
 
@@ -171,7 +178,7 @@ mod twin {
             let partial_sums: Vec<Vec<f32>> = rows
                 .map(|((x, grad), dx)| {
                     let mut d_weight = vec![0.0; d];
-                    cpu::vectorised(|| {
+                    cpu::vectorised!({
                         for ((x, grad), dx) in x.chunks_exact(d).zip(grad.chunks_exact(d)).zip(dx.chunks_exact_mut(d)) {
                             row_backward(x, weight, grad, epsilon, dx, &mut d_weight);
                         }

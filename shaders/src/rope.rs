@@ -85,7 +85,7 @@ impl RopeOps for burn::backend::Flex {
         let sign = if inverse { -1.0 } else { 1.0 };
         // In place where nobody else holds the projection, which is the rule.
         cpu::values_mut(&mut x_t3d).par_chunks_mut(width).zip(rows).for_each(|(x, (cos, sin))| {
-            cpu::vectorised(|| {
+            cpu::vectorised!({
                 for head in x[..width / 3 * 2].chunks_exact_mut(2 * half) {
                     let (first, second) = head.split_at_mut(half);
                     for j in 0..half {
