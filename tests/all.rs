@@ -40,3 +40,4 @@ mod tokenizer;
 mod training;
 mod unigram;
 mod weights;
+mod wgsl;
