@@ -41,3 +41,4 @@ mod tokenizer;
 mod training;
 mod unigram;
 mod weights;
+mod wgsl;

@@ -1,6 +1,6 @@
 //! The kernels in half precision: on every device that has f16 they agree with the operations in f32, forward and gradients.
 
-use crate::shaders::{Case, Operation, attention_case, largest_difference, output_weights};
+use crate::shaders::{Case, Operation, attention_case, geglu_case, largest_difference, output_weights, rope_case};
 use anaume_shaders::attention::GLOBAL;
 use anaume_shaders::linear_f16::linear_f16;
 use anaume_tests::{assert_within, devices, matrix, random, read};
@@ -47,6 +47,16 @@ fn attention_agrees_for_every_head_size_window_and_packing() {
         for (head_size, window) in [(16, 8), (24, 64), (64, 300), (64, GLOBAL), (128, 20)] {
             assert_agrees(attention_case(lengths, 2, head_size, window, seed));
         }
+    }
+}
+
+#[test]
+fn rope_and_geglu_agree_for_vectors_of_every_size() {
+    for (seed, (t, heads, head_size)) in (20..).zip([(3, 2, 4), (131, 3, 6), (70, 2, 64)]) {
+        assert_agrees(rope_case(t, heads, head_size, seed));
+    }
+    for (seed, (t, i)) in (30..).zip([(3, 4), (40, 63), (130, 66), (70, 384)]) {
+        assert_agrees(geglu_case(t, i, seed));
     }
 }
 

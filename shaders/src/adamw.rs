@@ -120,17 +120,22 @@ impl AdamWOps for burn::backend::Flex {
 mod kernel {
     use super::*;
     use crate::gpu;
+    use crate::reduce::UNITS;
     use burn_cubecl::CubeBackend;
     use cubecl::prelude::*;
 
-    #[cube(launch)]
+    /// Vectors of a parameter that a unit changes.
+    const VECTORS_PER_UNIT: usize = 2;
+
+    #[cube(launch_unchecked)]
     #[expect(clippy::too_many_arguments, reason = "a kernel takes its numbers one by one")]
-    fn update(
-        parameter: &mut [f32],
-        gradient: &[f32],
-        first: &mut [f32],
-        second: &mut [f32],
+    fn update<N: Size>(
+        parameter: &mut [Vector<f32, N>],
+        gradient: &[Vector<f32, N>],
+        first: &mut [Vector<f32, N>],
+        second: &mut [Vector<f32, N>],
         numbers: &[f32],
+        vectors: usize,
         beta1: f32,
         beta2: f32,
         inverse_correction2: f32,
@@ -138,20 +143,24 @@ mod kernel {
         decay: f32,
         rate: f32,
     ) {
-        if ABSOLUTE_POS >= parameter.len() {
-            terminate!();
-        }
         let factor = numbers[3];
         if factor == 0.0f32 {
             terminate!();
         }
-        let g = gradient[ABSOLUTE_POS] * factor;
-        let m = first[ABSOLUTE_POS] * beta1 + g * (1.0 - beta1);
-        let v = second[ABSOLUTE_POS] * beta2 + g * g * (1.0 - beta2);
-        first[ABSOLUTE_POS] = m;
-        second[ABSOLUTE_POS] = v;
-        let denominator = (v * inverse_correction2).sqrt() + epsilon;
-        parameter[ABSOLUTE_POS] = parameter[ABSOLUTE_POS] * decay - rate * m / denominator;
+        let first_place = CUBE_POS * VECTORS_PER_UNIT * UNITS + UNIT_POS as usize;
+        #[unroll]
+        for i in 0..VECTORS_PER_UNIT {
+            let place = first_place + i * UNITS;
+            if place < vectors {
+                let g = gradient[place] * Vector::new(factor);
+                let m = first[place] * Vector::new(beta1) + g * Vector::new(1.0 - beta1);
+                let v = second[place] * Vector::new(beta2) + g * g * Vector::new(1.0 - beta2);
+                first[place] = m;
+                second[place] = v;
+                let denominator = (v * Vector::new(inverse_correction2)).sqrt() + Vector::new(epsilon);
+                parameter[place] = parameter[place] * Vector::new(decay) - Vector::new(rate) * m / denominator;
+            }
+        }
     }
 
     impl AdamWOps for CubeBackend {
@@ -166,23 +175,29 @@ mod kernel {
             let [gradient, numbers] = [gradient, numbers].map(gpu::contiguous);
             let [parameter, first, second] = [parameter, first, second].map(gpu::exclusive);
             let [n] = parameter.shape().dims();
-            let (count, dim) = gpu::one_unit_per(n);
-            update::launch(
-                &parameter.client.clone(),
-                count,
-                dim,
-                parameter.clone().into_buffer_arg(),
-                gradient.into_buffer_arg(),
-                first.clone().into_buffer_arg(),
-                second.clone().into_buffer_arg(),
-                numbers.into_buffer_arg(),
-                step.beta1,
-                step.beta2,
-                1.0 / step.bias_correction2,
-                step.epsilon,
-                1.0 - step.learning_rate * step.weight_decay,
-                step.learning_rate / step.bias_correction1,
-            );
+            let size = gpu::vector_size(n);
+            let (count, dim) = gpu::one_cube_per((n / size).div_ceil(VECTORS_PER_UNIT * UNITS));
+            // SAFETY: vectors end at `n / size`, and there are four numbers.
+            unsafe {
+                update::launch_unchecked(
+                    &parameter.client.clone(),
+                    count,
+                    dim,
+                    size,
+                    parameter.clone().into_buffer_arg(),
+                    gradient.into_buffer_arg(),
+                    first.clone().into_buffer_arg(),
+                    second.clone().into_buffer_arg(),
+                    numbers.into_buffer_arg(),
+                    n / size,
+                    step.beta1,
+                    step.beta2,
+                    1.0 / step.bias_correction2,
+                    step.epsilon,
+                    1.0 - step.learning_rate * step.weight_decay,
+                    step.learning_rate / step.bias_correction1,
+                );
+            }
             (parameter, first, second)
         }
     }

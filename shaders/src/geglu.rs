@@ -109,39 +109,83 @@ impl GegluOps for burn::backend::Flex {
 mod kernel {
     use super::*;
     use crate::gpu;
+    use crate::reduce::UNITS;
     use burn::backend::cubecl::dtype_to_elem_type;
     use burn_cubecl::CubeBackend;
     use cubecl::prelude::*;
 
+    /// Vectors of the output that a unit computes.
+    const VECTORS_PER_UNIT: usize = 2;
+
     /// Φ(x), the distribution function of the standard normal, in f32.
     #[cube]
-    fn normal_cdf(x: f32) -> f32 {
-        (Erf::erf(x * 0.707_106_77f32) + 1.0f32) * 0.5f32
+    fn normal_cdf<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+        (Erf::erf(x * Vector::new(0.707_106_77f32)) + Vector::new(1.0f32)) * Vector::new(0.5f32)
     }
 
-    #[cube(launch)]
-    fn forward<F: Float>(x_t2i: &[F], y_ti: &mut [F], i: usize, #[define(F)] _dtype: ElemType) {
-        if ABSOLUTE_POS >= y_ti.len() {
-            terminate!();
-        }
-        let start = ABSOLUTE_POS / i * i + ABSOLUTE_POS;
-        let input = f32::cast_from(x_t2i[start]);
-        y_ti[ABSOLUTE_POS] = F::cast_from(input * normal_cdf(input) * f32::cast_from(x_t2i[start + i]));
+    /// Its derivative, the density.
+    #[cube]
+    fn normal_density<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+        (x * x * Vector::new(-0.5f32)).exp() * Vector::new(0.398_942_3f32)
     }
 
-    #[cube(launch)]
-    fn backward<F: Float>(x_t2i: &[F], grad_ti: &[F], dx_t2i: &mut [F], i: usize, #[define(F)] _dtype: ElemType) {
-        if ABSOLUTE_POS >= grad_ti.len() {
-            terminate!();
+    #[cube(launch_unchecked)]
+    fn forward<F: Float, N: Size>(
+        x_t2i: &[Vector<F, N>],
+        y_ti: &mut [Vector<F, N>],
+        vectors: usize,
+        #[comptime] i: usize,
+        #[define(F)] _dtype: ElemType,
+    ) {
+        let size = N::value();
+        let vectors_per_row = comptime!(i / size);
+        let first = CUBE_POS * VECTORS_PER_UNIT * UNITS + UNIT_POS as usize;
+        #[unroll]
+        for k in 0..VECTORS_PER_UNIT {
+            let place = first + k * UNITS;
+            if place < vectors {
+                let start = place / vectors_per_row * vectors_per_row + place;
+                let input = Vector::<f32, N>::cast_from(x_t2i[start]);
+                let gate = Vector::<f32, N>::cast_from(x_t2i[start + vectors_per_row]);
+                y_ti[place] = Vector::cast_from(input * normal_cdf::<N>(input) * gate);
+            }
         }
-        let start = ABSOLUTE_POS / i * i + ABSOLUTE_POS;
-        let input = f32::cast_from(x_t2i[start]);
-        let gate = f32::cast_from(x_t2i[start + i]);
-        let grad = f32::cast_from(grad_ti[ABSOLUTE_POS]);
-        let cdf = normal_cdf(input);
-        let derivative = cdf + input * 0.398_942_3f32 * (input * input * -0.5f32).exp();
-        dx_t2i[start] = F::cast_from(grad * gate * derivative);
-        dx_t2i[start + i] = F::cast_from(grad * input * cdf);
+    }
+
+    #[cube(launch_unchecked)]
+    fn backward<F: Float, N: Size>(
+        x_t2i: &[Vector<F, N>],
+        grad_ti: &[Vector<F, N>],
+        dx_t2i: &mut [Vector<F, N>],
+        vectors: usize,
+        #[comptime] i: usize,
+        #[define(F)] _dtype: ElemType,
+    ) {
+        let size = N::value();
+        let vectors_per_row = comptime!(i / size);
+        let first = CUBE_POS * VECTORS_PER_UNIT * UNITS + UNIT_POS as usize;
+        #[unroll]
+        for k in 0..VECTORS_PER_UNIT {
+            let place = first + k * UNITS;
+            if place < vectors {
+                let start = place / vectors_per_row * vectors_per_row + place;
+                let input = Vector::<f32, N>::cast_from(x_t2i[start]);
+                let gate = Vector::<f32, N>::cast_from(x_t2i[start + vectors_per_row]);
+                let grad = Vector::<f32, N>::cast_from(grad_ti[place]);
+                let cdf = normal_cdf::<N>(input);
+                let derivative = cdf + input * normal_density::<N>(input);
+                dx_t2i[start] = Vector::cast_from(grad * gate * derivative);
+                dx_t2i[start + vectors_per_row] = Vector::cast_from(grad * input * cdf);
+            }
+        }
+    }
+
+    /// Values of a vector, the vectors of the output `[t, i]`, and the launch size for them.
+    fn launch_size(t: usize, i: usize) -> (usize, usize, CubeCount, CubeDim) {
+        let size = gpu::vector_size(i);
+        let vectors = t * i / size;
+        let (count, dim) = gpu::one_cube_per(vectors.div_ceil(VECTORS_PER_UNIT * UNITS));
+        (size, vectors, count, dim)
     }
 
     impl GegluOps for CubeBackend {
@@ -149,17 +193,23 @@ mod kernel {
             let x_t2i = gpu::contiguous(x_t2i);
             let [t, width] = x_t2i.shape().dims();
             let y_ti = gpu::empty(&x_t2i, [t, width / 2], x_t2i.dtype);
-            let (count, dim) = gpu::one_unit_per(t * width / 2);
+            let (size, vectors, count, dim) = launch_size(t, width / 2);
             let (client, dtype) = (x_t2i.client.clone(), dtype_to_elem_type(x_t2i.dtype));
-            forward::launch(
-                &client,
-                count,
-                dim,
-                x_t2i.into_buffer_arg(),
-                y_ti.clone().into_buffer_arg(),
-                width / 2,
-                dtype,
-            );
+            let arguments = (x_t2i.into_buffer_arg(), y_ti.clone().into_buffer_arg());
+            // SAFETY: vectors of the output end at `vectors`, and rows of the input are twice as long; likewise below.
+            unsafe {
+                forward::launch_unchecked(
+                    &client,
+                    count,
+                    dim,
+                    size,
+                    arguments.0,
+                    arguments.1,
+                    vectors,
+                    width / 2,
+                    dtype,
+                );
+            }
             y_ti
         }
 
@@ -167,10 +217,23 @@ mod kernel {
             let (x_t2i, grad_ti) = (gpu::contiguous(x_t2i), gpu::contiguous(grad_ti));
             let [t, width] = x_t2i.shape().dims();
             let dx_t2i = gpu::empty(&x_t2i, [t, width], x_t2i.dtype);
-            let (count, dim) = gpu::one_unit_per(t * width / 2);
+            let (size, vectors, count, dim) = launch_size(t, width / 2);
             let (client, dtype) = (x_t2i.client.clone(), dtype_to_elem_type(x_t2i.dtype));
             let arguments = (x_t2i.into_buffer_arg(), grad_ti.into_buffer_arg(), dx_t2i.clone().into_buffer_arg());
-            backward::launch(&client, count, dim, arguments.0, arguments.1, arguments.2, width / 2, dtype);
+            unsafe {
+                backward::launch_unchecked(
+                    &client,
+                    count,
+                    dim,
+                    size,
+                    arguments.0,
+                    arguments.1,
+                    arguments.2,
+                    vectors,
+                    width / 2,
+                    dtype,
+                );
+            }
             dx_t2i
         }
     }

@@ -8,8 +8,9 @@ use burn::backend::autodiff::{
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
-/// Rotates queries and keys. `qkv` is `[t, 3 h k]`, laid out (query | key | value) × heads × head size; `cos` and `sin` are
-/// `[t, k / 2]`, those of each token's position. Differentiable in `qkv`.
+/// Rotates queries and keys, in place where nobody else holds `qkv`; values are not touched. `qkv` is `[t, 3 h k]`, laid out
+/// (query | key | value) × heads × head size; `cos` and `sin` are `[t, k / 2]`, those of each token's position. Differentiable in
+/// `qkv`. Nothing splits the three apart: attention reads this layout.
 pub fn rope(qkv_t3d: Tensor<2>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::rope(qkv_t3d.into_dispatch(), cos.into_dispatch(), sin.into_dispatch(), false))
 }
@@ -104,40 +105,43 @@ impl RopeOps for burn::backend::Flex {
 mod kernel {
     use super::*;
     use crate::gpu;
+    use crate::reduce::UNITS;
     use burn::backend::{FloatDType, cubecl::dtype_to_elem_type, ops::FloatTensorOps};
     use burn_cubecl::CubeBackend;
     use cubecl::prelude::*;
 
-    /// One unit per pair of coordinates; the pairs of values are copied.
-    #[cube(launch)]
-    fn rotate<F: Float>(
-        x_t3d: &[F],
-        cos: &[f32],
-        sin: &[f32],
-        y_t3d: &mut [F],
-        heads: usize,
-        half: usize,
+    /// Pairs of vectors that a unit rotates.
+    const PAIRS_PER_UNIT: usize = 2;
+
+    /// Pairs are vectors of the first and of the second half of a head; those of values are left out.
+    #[cube(launch_unchecked)]
+    fn rotate<F: Float, N: Size>(
+        x_t3d: &mut [Vector<F, N>],
+        cos: &[Vector<f32, N>],
+        sin: &[Vector<f32, N>],
+        pairs: usize,
         sign: f32,
+        #[comptime] heads: usize,
+        #[comptime] half: usize,
         #[define(F)] _dtype: ElemType,
     ) {
-        if ABSOLUTE_POS * 2 >= y_t3d.len() {
-            terminate!();
-        }
-        let j = ABSOLUTE_POS % half;
-        let head = ABSOLUTE_POS / half;
-        let token = head / (3 * heads);
-        let first = head * 2 * half + j;
-        let second = first + half;
-        if head % (3 * heads) < 2 * heads {
-            let a = f32::cast_from(x_t3d[first]);
-            let b = f32::cast_from(x_t3d[second]);
-            let cos = cos[token * half + j];
-            let sin = sign * sin[token * half + j];
-            y_t3d[first] = F::cast_from(a * cos - b * sin);
-            y_t3d[second] = F::cast_from(b * cos + a * sin);
-        } else {
-            y_t3d[first] = x_t3d[first];
-            y_t3d[second] = x_t3d[second];
+        let size = N::value();
+        let vectors = comptime!(half / size);
+        let first_pair = CUBE_POS * PAIRS_PER_UNIT * UNITS + UNIT_POS as usize;
+        #[unroll]
+        for i in 0..PAIRS_PER_UNIT {
+            let pair = first_pair + i * UNITS;
+            if pair < pairs {
+                let (head, j) = (pair / vectors, pair % vectors);
+                let token = head / (2 * heads);
+                let (cos, sin) = (cos[token * vectors + j], sin[token * vectors + j] * Vector::new(sign));
+                // Each token before has as many heads of values as of queries, which were not counted.
+                let first = (head + token * heads) * 2 * vectors + j;
+                let second = first + vectors;
+                let (a, b) = (Vector::<f32, N>::cast_from(x_t3d[first]), Vector::<f32, N>::cast_from(x_t3d[second]));
+                x_t3d[first] = Vector::cast_from(a * cos - b * sin);
+                x_t3d[second] = Vector::cast_from(b * cos + a * sin);
+            }
         }
     }
 
@@ -148,26 +152,30 @@ mod kernel {
             sin: FloatTensor<Self>,
             inverse: bool,
         ) -> FloatTensor<Self> {
-            let x_t3d = gpu::contiguous(qkv_t3d);
+            let x_t3d = gpu::exclusive(qkv_t3d);
             let [cos, sin] = [cos, sin].map(|x| gpu::contiguous(Self::float_cast(x, FloatDType::F32)));
             let ([t, width], [_, half]): ([usize; 2], [usize; 2]) = (x_t3d.shape().dims(), cos.shape().dims());
-            let y_t3d = gpu::empty(&x_t3d, [t, width], x_t3d.dtype);
-            let (count, dim) = gpu::one_unit_per(t * width / 2);
-            let (client, dtype) = (x_t3d.client.clone(), dtype_to_elem_type(x_t3d.dtype));
-            rotate::launch(
-                &client,
-                count,
-                dim,
-                x_t3d.into_buffer_arg(),
-                cos.into_buffer_arg(),
-                sin.into_buffer_arg(),
-                y_t3d.clone().into_buffer_arg(),
-                width / (6 * half),
-                half,
-                if inverse { -1.0 } else { 1.0 },
-                dtype,
-            );
-            y_t3d
+            let size = gpu::vector_size(half);
+            let pairs = t * width / 3 / size;
+            let (count, dim) = gpu::one_cube_per(pairs.div_ceil(PAIRS_PER_UNIT * UNITS));
+            // SAFETY: pairs end at `pairs`, two thirds of the tensor's values.
+            unsafe {
+                rotate::launch_unchecked(
+                    &x_t3d.client.clone(),
+                    count,
+                    dim,
+                    size,
+                    x_t3d.clone().into_buffer_arg(),
+                    cos.into_buffer_arg(),
+                    sin.into_buffer_arg(),
+                    pairs,
+                    if inverse { -1.0 } else { 1.0 },
+                    width / (6 * half),
+                    half,
+                    dtype_to_elem_type(x_t3d.dtype),
+                );
+            }
+            x_t3d
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `anaume bench ops`: the operations of a model one by one, each compared with its composition of tensor operations first.
 
+use std::f64::consts::FRAC_1_SQRT_2;
 use std::sync::Arc;
 
 use anaume_core::config::{ModelConfig, preset_names};
@@ -38,7 +39,8 @@ pub struct Args {
     only: String,
 }
 
-type Operation = Box<dyn Fn(&[Tensor<2>]) -> Tensor<2>>;
+/// Takes its inputs, so that it may work in place of one that nobody else holds.
+type Operation = Box<dyn Fn(Vec<Tensor<2>>) -> Tensor<2>>;
 
 /// An operation at the size of a model, and what it is to agree with.
 struct Op {
@@ -55,6 +57,8 @@ struct Op {
     /// Bytes that have to be read and written, each value once.
     bytes: f64,
     has_gradient: bool,
+    /// Whether it rotates its first input by the second in place, as in a model, where nobody else holds it.
+    in_place: bool,
 }
 
 /// What was measured of one.
@@ -149,12 +153,13 @@ fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
             flops: 2.0 * (rows * out * input) as f64,
             bytes: size * (rows * input + out * input + rows * out) as f64,
             has_gradient: true,
+            in_place: false,
         }
     };
     let attention = |name, window: usize| {
         let seen = args.shape.length.min(window.saturating_mul(2).saturating_add(1));
         let with = move |operation: fn(Tensor<2>, Tensor<2, Int>, usize, usize) -> Tensor<2>, length: usize| {
-            move |x: &[Tensor<2>]| {
+            move |x: Vec<Tensor<2>>| {
                 operation(x[0].clone(), bounds(x[0].dims()[0], length, &x[0].device()), heads, window)
             }
         };
@@ -170,16 +175,20 @@ fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
             flops: 4.0 * (t * seen * d) as f64,
             bytes: size * (4 * t * d) as f64,
             has_gradient: true,
+            in_place: false,
         }
     };
     let rotated = move |operation: fn(Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>| {
-        move |x: &[Tensor<2>]| operation(x[0].clone(), x[1].clone().detach(), x[1].clone().detach())
+        move |mut x: Vec<Tensor<2>>| {
+            let angles = x.remove(1).detach();
+            operation(x.remove(0), angles.clone(), angles)
+        }
     };
     let normed = |operation: fn(Tensor<2>, Tensor<1>, f64, DType) -> Tensor<2>| {
-        move |x: &[Tensor<2>]| operation(x[0].clone(), x[1].clone().reshape([-1]), 1e-5, dtype)
+        move |x: Vec<Tensor<2>>| operation(x[0].clone(), x[1].clone().reshape([-1]), 1e-5, dtype)
     };
     let losses = |operation: fn(Tensor<2>, Tensor<1, Int>) -> Tensor<2>| {
-        move |x: &[Tensor<2>]| {
+        move |x: Vec<Tensor<2>>| {
             let [m, v] = x[0].dims();
             operation(x[0].clone(), on_device(&spread(m, v), &x[0].device())).narrow(0, 0, 1)
         }
@@ -197,6 +206,7 @@ fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
         flops: 0.0,
         bytes: size * values as f64,
         has_gradient: true,
+        in_place: false,
     };
     let parameters = config.num_parameters();
     vec![
@@ -207,14 +217,18 @@ fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
         linear("linear decoder", m, [v, d]),
         attention("attention local", config.sliding_window()),
         attention("attention global", GLOBAL),
-        fused(
-            "rope",
-            vec![[t, 3 * d], [t, head_size / 2]],
-            Box::new(rotated(rope)),
-            Box::new(rotated(rope_reference)),
-            vec![[64, 3 * d], [64, head_size / 2]],
-            6 * t * d,
-        ),
+        Op {
+            dtypes: [dtype, DType::F32],
+            in_place: true,
+            ..fused(
+                "rope",
+                vec![[t, 3 * d], [t, head_size / 2]],
+                Box::new(rotated(rope)),
+                Box::new(rotated(rope_reference)),
+                vec![[64, 3 * d], [64, head_size / 2]],
+                4 * t * d,
+            )
+        },
         fused(
             "geglu",
             vec![[t, 2 * i]],
@@ -289,6 +303,7 @@ fn ops(config: &ModelConfig, args: &Args) -> Vec<Op> {
             flops: 0.0,
             bytes: 28.0 * parameters as f64,
             has_gradient: false,
+            in_place: false,
         },
     ]
 }
@@ -334,12 +349,12 @@ fn measure(op: &Op, args: &Args, peaks: [f64; 2], device: &Device) -> anyhow::Re
         return Err(Coded::error(Exit::Numerical, message));
     }
     let inputs_of_op = inputs(&op.shapes, op.dtypes, device);
-    let seconds = time_enqueued(runs, device, || drop((op.run)(&inputs_of_op)))?;
+    let seconds = forward_seconds(op, &inputs_of_op, runs, device)?;
     let median = seconds[seconds.len() / 2];
     let mut with_gradient_seconds = None;
     if op.has_gradient {
         let tracked = tracked(inputs_of_op);
-        let seconds = time_enqueued(runs, device, || drop((op.run)(&tracked).backward()))?;
+        let seconds = time_enqueued(runs, device, || drop((op.run)(tracked.clone()).backward()))?;
         with_gradient_seconds = Some(seconds[seconds.len() / 2]);
     }
     let (flops_per_second, bytes_per_second) = (op.flops / median, op.bytes / median);
@@ -355,12 +370,23 @@ fn measure(op: &Op, args: &Args, peaks: [f64; 2], device: &Device) -> anyhow::Re
     })
 }
 
+/// Seconds that the operation takes, without gradient, sorted.
+fn forward_seconds(op: &Op, inputs: &[Tensor<2>], runs: usize, device: &Device) -> anyhow::Result<Vec<f64>> {
+    if !op.in_place {
+        return time_enqueued(runs, device, || drop((op.run)(inputs.to_vec())));
+    }
+    // As sine and cosine these keep the size of what is rotated, however often.
+    let angles = inputs[1].clone().sign() * FRAC_1_SQRT_2;
+    let mut x = Some(inputs[0].clone());
+    time_enqueued(runs, device, || x = x.take().map(|x| (op.run)(vec![x, angles.clone()])))
+}
+
 /// Largest relative difference of output and gradients between an operation and its reference at a small size. The reference
 /// is computed by the CPU in f32, from values that both types have.
 fn difference(op: &Op, reference: &Operation, small: &[[usize; 2]], device: &Device) -> anyhow::Result<f64> {
     let evaluate = |operation: &Operation, inputs: Vec<Tensor<2>>| -> anyhow::Result<Vec<Vec<f32>>> {
         let inputs = tracked(inputs);
-        let output = operation(&inputs);
+        let output = operation(inputs.clone());
         let mut gradients = output.clone().backward();
         let mut all = vec![output.inner()];
         all.extend(inputs.iter().filter_map(|input| input.grad_remove(&mut gradients)));
