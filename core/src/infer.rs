@@ -12,7 +12,7 @@ pub use pseudo_likelihood::{MaskedCopy, SCORING_TOKENS_PER_FORWARD, sample_posit
 use serde::Serialize;
 
 use crate::batch::Sequences;
-use crate::config::Pooling;
+use crate::config::{Pooling, Precision};
 use crate::error::{Error, Result};
 use crate::model::{Config, MaskedLm};
 use crate::tokenizer::{MaskConvention, Tokenizer};
@@ -71,6 +71,11 @@ impl Engine {
         weights.limit_buffers(MAX_BUFFER_BYTES);
         let model = MaskedLm::load(weights, &config)?;
         Ok(Self { config, tokenizer, model })
+    }
+
+    /// Sets what the matrix products take; whether the device has the type is for the caller to ask.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.model.encoder.set_precision(precision);
     }
 
     /// Width of the vectors that [`Self::embed`] gives.

@@ -72,7 +72,7 @@ struct Shape {
     #[arg(long, default_value_t = 7)]
     runs: usize,
     /// What the matrix products take: f32, f16 or bf16 (processors: rounded to bf16, summed in f32)
-    #[arg(long, default_value = "f32", value_parser = precision)]
+    #[arg(long, default_value = "f32")]
     precision: Precision,
     /// auto, cpu, gpu, or a name that `anaume devices` lists
     #[arg(long, default_value = "auto")]
@@ -80,15 +80,6 @@ struct Shape {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
-}
-
-fn precision(name: &str) -> Result<Precision, String> {
-    match name {
-        "f32" => Ok(Precision::F32),
-        "f16" => Ok(Precision::F16),
-        "bf16" => Ok(Precision::BF16),
-        _ => Err("expected f32, f16 or bf16".into()),
-    }
 }
 
 /// `anaume bench …`.

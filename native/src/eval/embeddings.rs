@@ -1,6 +1,6 @@
 //! Vectors of texts, computed once: a file of vectors for each model and way of embedding, shared by all protocols.
 //!
-//! The file is `OUT/cache/embeddings/HASH.bin`, where HASH is over weights, tokenizer and options: a header (magic, size
+//! The file is `OUT/cache/embeddings/HASH.bin`, where HASH is over weights, tokenizer, options and precision: a header (magic, size
 //! of a vector), then records of the text's BLAKE3, the vector in f32 and a CRC-32C, little-endian. Records are only
 //! appended, under a lock, so several processes may share it; a record that was torn off or damaged is not used.
 
@@ -90,8 +90,10 @@ impl Cache {
     /// Opens the file of a model and a way of embedding.
     pub fn open(subject: &Subject, out: &Path, options: &EmbedOptions) -> anyhow::Result<Self> {
         let options = EmbedOptions { max_length: options.max_length.min(subject.identity.max_length), ..*options };
-        let identity = json!([subject.identity.weights_blake3, subject.identity.tokenizer_blake3, options]);
-        let name = format!("{}.bin", blake3::hash(identity.to_string().as_bytes()).to_hex());
+        let hashes = [&subject.identity.weights_blake3, &subject.identity.tokenizer_blake3].map(|hash| json!(hash));
+        let precision = subject.precision.identity().map(|precision| json!(precision));
+        let identity: Vec<_> = hashes.into_iter().chain([json!(options)]).chain(precision).collect();
+        let name = format!("{}.bin", blake3::hash(json!(identity).to_string().as_bytes()).to_hex());
         Self::open_file(&out.join("cache/embeddings").join(name), options)
     }
 

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::data::DataFile;
 use super::subject::Subject;
 use super::{Common, Context, Evaluation, Outcome};
+use crate::device::Inference;
 pub use comparison::print_comparison;
 use prompts::{Prompt, repeat_mask};
 
@@ -44,6 +45,9 @@ pub struct Args {
     /// What every evaluation takes.
     #[command(flatten)]
     pub common: Common,
+    /// In which numbers.
+    #[command(flatten)]
+    pub inference: Inference,
     /// Prompts as JSON lines [default: the built-in set]
     #[arg(long)]
     pub data: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use anaume_core::config::Pooling;
+use anaume_core::config::{Pooling, Precision};
 use anaume_core::finetune::{Feature, Target, Window, argmax, encode, logits, loss_sums, windows};
 use anaume_core::heads::FineTuned;
 use anaume_core::infer::groups_within;
@@ -82,6 +82,10 @@ impl Evaluation for FineTune {
         config["selection"] = "valid".into();
         config["data"] = json!(self.task.files);
         config
+    }
+
+    fn precision(&self, _asked: Precision) -> Precision {
+        Precision::F32
     }
 
     fn cost(&self, chars_per_token: f64) -> f64 {

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::subject::Subject;
 use super::{Common, Context, Evaluation, Outcome};
+use crate::device::Inference;
 use crate::exit::{Coded, Exit};
 use crate::progress::format_si;
 pub use summary::{Bins, Score};
@@ -35,6 +36,9 @@ pub struct Args {
     /// What every evaluation takes.
     #[command(flatten)]
     pub common: Common,
+    /// In which numbers.
+    #[command(flatten)]
+    pub inference: Inference,
     /// Held-out texts: JSON lines, plain text (a text a line) or Parquet, also .gz and .zst; or a folder with
     /// wiki_kyoto/eval.jsonl.gz
     #[arg(long)]
