@@ -26,6 +26,7 @@ mod metrics;
 mod model;
 mod plot;
 mod plot_view;
+mod precision;
 mod pseudo_perplexity;
 mod public;
 mod report;

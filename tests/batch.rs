@@ -1,6 +1,6 @@
 //! Chunks, packing and padding.
 
-use anaume_core::batch::{Batch, Chunk, FrameIds, Layout, Row, chunk_document, layout_rows, pack};
+use anaume_core::batch::{Batch, Chunk, FrameIds, Layout, Row, chunk_document, groups_within, layout_rows, pack};
 use anaume_core::masking::{IGNORE_LABEL, MaskingConfig};
 use proptest::prelude::*;
 
@@ -166,4 +166,14 @@ proptest! {
         }
         prop_assert_eq!(joined, whole);
     }
+}
+
+#[test]
+fn groups_hold_every_item_in_order_and_are_as_full_as_their_neighbours_allow() {
+    let lengths: Vec<usize> = (0..500_usize).map(|i| 1 + i.wrapping_mul(2_654_435_761) % 47).chain([300]).collect();
+    let groups = groups_within(100, &lengths, |length| *length);
+    assert_eq!(groups.concat(), lengths);
+    let sum = |group: &[usize]| group.iter().sum::<usize>();
+    assert!(groups.iter().all(|group| sum(group) <= 100 || group.len() == 1));
+    assert!(groups.windows(2).all(|pair| sum(pair[0]) + pair[1][0] > 100), "a group could have taken one more");
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anaume_core::batch::Sequences;
+use anaume_core::retrieval::PassageIndex;
 use anaume_tests::{Golden, golden_config, golden_dir, golden_model, read};
 use burn::tensor::Device;
 use safetensors::Dtype;
@@ -200,6 +201,38 @@ fn bench_compares_operations_before_it_times_them() {
     );
     let compared: Vec<f64> = ops.iter().filter_map(|op| op["difference"].as_f64()).collect();
     assert!(compared.len() >= 4 && compared.iter().all(|difference| *difference < 1e-4), "{compared:?}");
+}
+
+#[test]
+fn bench_compares_what_a_search_finds_before_it_times_it() {
+    let sizes = ["--passages", "300", "--width", "20", "-k", "7", "--queries", "3", "--json"];
+    let measured = json(&[&["bench", "search"][..], &sizes].concat());
+    assert_eq!(
+        (&measured["passages"], &measured["width"], &measured["compared"]),
+        (&300.into(), &20.into(), &5.into())
+    );
+    assert!(measured["seconds"].as_f64() > Some(0.0) && measured["share_of_peak"].as_f64() > Some(0.0), "{measured}");
+    let dir = tempfile::tempdir().unwrap();
+    let (file, passages) = (path(dir.path(), "index.safetensors"), ["東", "西"].map(str::to_owned));
+    let index = PassageIndex::new("m".into(), passages.into(), &[vec![3.0, 4.0], vec![0.0, 1.0]]).unwrap();
+    fs::write(&file, index.to_bytes().unwrap()).unwrap();
+    assert_eq!(json(&["bench", "search", "--index", &file, "--queries", "1", "--json"])["width"], 2);
+    fs::write(&file, "no index").unwrap();
+    assert!(fail(3, &["bench", "search", "--index", &file]).contains("index"));
+}
+
+#[test]
+fn bench_compares_what_threads_load_before_it_times_it() {
+    let (data, model) = (path(workshop(), "data"), path(workshop(), "model"));
+    let arguments = ["bench", "load", &data, "--recipe", "tiny", "--model", &model, "--threads", "3", "--steps", "20"];
+    let measured = json(&[&arguments[..], &["--runs", "1", "--step-seconds", "2", "--json"]].concat());
+    // Packed rows are nearly full.
+    let tokens = measured["tokens"].as_u64().unwrap();
+    assert!((9_000..=20 * 8 * 64).contains(&tokens), "{measured}");
+    let [seconds, share] = ["seconds", "share_of_step"].map(|name| measured[name].as_f64().unwrap());
+    assert!((share - seconds / 20.0 / 2.0).abs() < 1e-12 && share > 0.0, "{measured}");
+    let step = ["--runs", "1", "--measure-step", "--device", "cpu", "--json"];
+    assert!(json(&[&arguments[..], &step].concat())["step_seconds"].as_f64() > Some(0.0));
 }
 
 #[test]

@@ -13,6 +13,7 @@ fn lines(file: &Path) -> Vec<Value> {
 
 /// Runs the command on prompts, or on the built-in set where there are none; the report and the samples.
 fn evaluate(dir: &Path, model: &str, prompts: Option<&[Value]>) -> (Value, Vec<Value>) {
+    std::fs::create_dir_all(dir).unwrap();
     let (out, data) = (path(dir, "out"), path(dir, "prompts.jsonl"));
     let mut arguments = vec!["eval", "fill-mask", "--model", model, "--out", &out, "--device", "cpu", "--json"];
     if let Some(prompts) = prompts {
@@ -104,6 +105,29 @@ fn ranks_and_probabilities_are_those_of_the_fill_mask_command() {
         assert_eq!([&answer["token"], &answer["probability"]], [&candidate["token"], &candidate["probability"]]);
     }
     assert_eq!(report["n-samples"]["fill-mask"], json!({ "original": 1, "effective": 1 }));
+}
+
+#[test]
+fn a_prompt_is_scored_alike_whatever_is_answered_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = path(workshop(), "model");
+    let prompts = [
+        json!({ "id": "two", "text": "朝ご飯に[MASK]を食べて、[MASK]を飲む。", "gold": [["パン", "ご飯"], ["水"]] }),
+        json!({ "id": "open", "text": "今日は[MASK]だ。" }),
+        json!({ "id": "one", "text": "毎朝[MASK]を飲む。", "gold": ["お茶", "水"] }),
+    ];
+    let (_, together) = evaluate(&dir.path().join("together"), &model, Some(&prompts));
+    let alone = (0..3).flat_map(|i| evaluate(&dir.path().join(format!("{i}")), &model, Some(&prompts[i..=i])).1);
+    let alone: Vec<Value> = alone.collect();
+    assert_eq!((together.len(), alone.len()), (4, 4));
+    for (together, alone) in together.iter().zip(&alone) {
+        assert_eq!((&together["doc_id"], &together["rank"]), (&alone["doc_id"], &alone["rank"]));
+        for name in ["log_probability", "joint_log_probability"] {
+            let [together, alone] = [together, alone].map(|sample| sample[name].as_f64());
+            assert_eq!(together.is_some(), alone.is_some(), "{name}");
+            assert_within(name, (together.unwrap_or(0.0) - alone.unwrap_or(0.0)).abs(), 1e-4);
+        }
+    }
 }
 
 #[test]

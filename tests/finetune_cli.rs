@@ -109,6 +109,32 @@ fn scores_spans_and_choices_of_own_files_are_learnt_too() {
 }
 
 #[test]
+fn spans_are_answered_alike_in_any_order_of_examples_of_several_windows() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = sentences(20);
+    let context = |i: usize| all[i..i + 4 + i % 5].iter().map(|(sentence, _)| sentence.as_str()).collect::<String>();
+    let line = |context: String| {
+        let answer: String = context.chars().skip(3).take(2).collect();
+        format!("{}\n", json!({ "q": "何の話ですか。", "c": context, "answer": answer, "answer_start": 3 }))
+    };
+    let lines: Vec<String> = (0..12).map(context).map(line).collect();
+    let predictions = |name: &str, valid: &[String]| -> Vec<Value> {
+        let room = dir.path().join(name);
+        write(&room, &[("train.jsonl", &lines.concat()), ("valid.jsonl", &valid.concat())]);
+        let [train, valid] = files(&room, "jsonl");
+        let columns = ["--text=q", "--pair=c", "--label=answer", "--max-length=32", "--max-steps=2"];
+        let (_, cell) = finetune(&room, "span", &[&["--train", &train, "--valid", &valid][..], &columns].concat());
+        let samples = fs::read_to_string(cell.join("samples.jsonl")).unwrap();
+        samples.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["prediction"].clone()).collect()
+    };
+    let forward = predictions("forward", &lines);
+    let mut backward = predictions("backward", &lines.iter().rev().cloned().collect::<Vec<_>>());
+    backward.reverse();
+    assert_eq!(forward, backward);
+    assert!(forward.iter().any(|answer| *answer != forward[0]), "{forward:?}");
+}
+
+#[test]
 fn a_constant_column_has_no_correlation_and_the_report_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let rows = |score: &str| {

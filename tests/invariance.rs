@@ -62,6 +62,18 @@ fn packed_sequences_give_what_each_gives_alone() {
 }
 
 #[test]
+fn as_many_tokens_are_computed_as_there_are() {
+    for (device_name, device) in devices() {
+        let model = golden_model("plain", &device);
+        let sequences = packed(&[3, 50, 1, 7].map(|length| vec![5; length]));
+        let inputs = model.encoder.inputs(&sequences).unwrap();
+        let mut rows = Vec::new();
+        model.encoder.forward_observed(&inputs, |_, hidden_td| rows.push(hidden_td.dims()[0]));
+        assert!(rows.len() > 2 && rows.iter().all(|rows| *rows == 61), "{device_name}: {rows:?}");
+    }
+}
+
+#[test]
 fn the_order_of_sequences_changes_their_order_alone() {
     let sequences = golden_sequences(&LENGTHS);
     let backwards = packed(split(&sequences).iter().rev());

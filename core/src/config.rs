@@ -5,6 +5,7 @@
 mod architecture;
 mod bert;
 mod head;
+mod precision;
 mod stored;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ pub(crate) use architecture::either;
 pub use bert::BertConfig;
 pub use head::HeadKind;
 pub(crate) use head::has_lm_head;
+pub use precision::Precision;
 pub use stored::StoredType;
 
 /// Logits that training has at once: in f32 128 MiB, what every device of WebGPU binds.

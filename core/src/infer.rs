@@ -11,17 +11,18 @@ pub use pseudo_likelihood::{MaskedCopy, SCORING_TOKENS_PER_FORWARD, sample_posit
 
 use serde::Serialize;
 
-pub use crate::batch::groups_within;
-
-use crate::batch::Sequences;
-use crate::config::Pooling;
+use crate::batch::{Sequences, groups_within};
+use crate::config::{Pooling, Precision};
 use crate::error::{Error, Result};
 use crate::model::{Config, MaskedLm};
 use crate::tokenizer::{MaskConvention, Tokenizer};
 use crate::weights::{WeightFile, read_back};
 
 /// Tokens computed at once: enough to fill a device, little enough for a browser.
-const TOKENS_PER_FORWARD: usize = 4096;
+pub const TOKENS_PER_FORWARD: usize = 4096;
+
+/// Logits that exist at once: 64 MiB, within what every adapter takes as one buffer.
+const LOGITS_AT_ONCE: usize = 1 << 24;
 
 /// Largest buffer that every device of WebGPU binds: its default limit `maxStorageBufferBindingSize`.
 const MAX_BUFFER_BYTES: usize = 128 << 20;
@@ -75,6 +76,11 @@ impl Engine {
         Ok(Self { config, tokenizer, model })
     }
 
+    /// Sets what the matrix products take; whether the device has the type is for the caller to ask.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.model.encoder.set_precision(precision);
+    }
+
     /// Width of the vectors that [`Self::embed`] gives.
     pub fn hidden_size(&self) -> usize {
         self.config.hidden_size()
@@ -120,19 +126,34 @@ impl Engine {
     async fn for_each_mask(&self, prompts: &[Prompt], mut see: impl FnMut(usize, &[f32])) -> Result<()> {
         let mut index = 0;
         for group in groups(prompts, |prompt| prompt.ids.len()) {
-            let (mut sequences, mut chosen) = (Sequences::default(), Vec::new());
+            let (mut sequences, mut chosen, mut prompt_of) = (Sequences::default(), Vec::new(), Vec::new());
             for prompt in group {
                 chosen.extend(prompt.masks.iter().map(|mask| sequences.ids.len() + mask));
+                prompt_of.resize(chosen.len(), index);
                 sequences.push(&prompt.ids);
-            }
-            let logits = read_back(self.model.forward(&self.model.encoder.inputs(&sequences)?, &chosen)?).await?;
-            let mut rows = logits.chunks_exact(self.vocab_size());
-            for prompt in group {
-                rows.by_ref().take(prompt.masks.len()).for_each(|row| see(index, row));
                 index += 1;
+            }
+            let hidden_td = self.model.encoder.forward(&self.model.encoder.inputs(&sequences)?);
+            let at_once = self.logit_rows_at_once();
+            for (chosen, prompt_of) in chosen.chunks(at_once).zip(prompt_of.chunks(at_once)) {
+                let logits = read_back(self.model.logits_at(hidden_td.clone(), chosen)?).await?;
+                prompt_of
+                    .iter()
+                    .zip(logits.chunks_exact(self.vocab_size()))
+                    .for_each(|(prompt, row)| see(*prompt, row));
             }
         }
         Ok(())
+    }
+
+    /// Tokens whose logits are computed at once.
+    fn logit_rows_at_once(&self) -> usize {
+        (LOGITS_AT_ONCE / self.vocab_size()).max(1)
+    }
+
+    /// Tokens of a text as [`Self::embed_with`] computes it.
+    pub fn num_tokens(&self, text: &str, options: &EmbedOptions) -> Result<usize> {
+        Ok(self.framed(text, options.max_length)?.len())
     }
 
     /// One vector of `hidden_size` values for each text, not normalised; texts are cut at `max_length` tokens.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use anaume_shaders::{embedding, geglu, layer_norm, linear, linear_f16};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use serde::{Deserialize, Serialize};
 
 use crate::batch::Sequences;
 use crate::config::Pooling;
+pub use crate::config::Precision;
 use crate::error::{Error, Result};
 
 /// How a parameter starts where no file gives it.
@@ -45,19 +45,6 @@ pub trait ParameterVisitor {
 pub trait Parameters {
     /// Visits each parameter once, in the order of the computation.
     fn visit(&mut self, visitor: &mut impl ParameterVisitor) -> Result<()>;
-}
-
-/// What the large matrix products take as inputs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// f32.
-    #[default]
-    F32,
-    /// f16, summed in f32; what lies between two products is f16 too.
-    F16,
-    /// bf16, summed in f32; for processors.
-    BF16,
 }
 
 impl Precision {

@@ -6,8 +6,10 @@
 Needs torch, transformers and scipy. Writes times.json: seconds of every round, the ratio of the medians, and how far the
 numbers are apart. Pseudo-perplexity scores the same positions of the same texts on both sides; fine-tuning on JSTS takes the
 same number of steps and scores the validation split, with orders of examples and new heads of each side's own.
+With --documents N the texts of pseudo-perplexity are the first N articles of --tokens tokens, else some of each bin of length.
 """
 import argparse
+import gzip
 import json
 import os
 import pathlib
@@ -26,16 +28,35 @@ def output(command: list[str], threads: int) -> str:
 
 def anaume(args, task: str, *words: str) -> dict:
     """The report of an evaluation, computed again."""
-    common = ["--model", args.model, "--data", args.data, "--out", str(args.out / "results"), "--device", "cpu", "--again", "--json"]
+    data = [] if "--data" in words else ["--data", args.data]
+    common = ["--model", args.model, *data, "--out", str(args.out / "results"), "--device", "cpu", "--again", "--json"]
     text = output([args.anaume, "eval", task, *words, *common], args.threads)
     return json.loads(text)["reports"][0]
 
 
+def chosen_documents(args) -> pathlib.Path:
+    """A file of the first articles whose length is within --tokens."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(args.model)
+    shortest, longest = map(int, args.tokens.split(","))
+    path, chosen = args.out / "documents.jsonl", []
+    with gzip.open(f"{args.data}/wiki_kyoto/eval.jsonl.gz", "rt", encoding="utf-8") as file:
+        for line in file:
+            if len(chosen) < args.documents and shortest <= len(tokenizer(json.loads(line)["text"])["input_ids"]) <= longest:
+                chosen.append(line)
+    path.write_text("".join(chosen), encoding="utf-8")
+    return path
+
+
 def pseudo_perplexity(args) -> dict:
-    report = anaume(args, "pseudo-perplexity", "--positions", str(args.positions), "--per-bin", str(args.per_bin))
-    task = "pseudo-perplexity-wiki_kyoto"
-    samples = args.out / "results" / pathlib.Path(args.model).name / task / "samples.jsonl"
-    texts = f"{args.data}/wiki_kyoto/eval.jsonl.gz"
+    words, texts = ["--per-bin", str(args.per_bin)], f"{args.data}/wiki_kyoto/eval.jsonl.gz"
+    if args.documents:
+        texts = str(chosen_documents(args))
+        words = ["--id-column", "id", "--data", texts]
+    report = anaume(args, "pseudo-perplexity", "--positions", str(args.positions), *words)
+    [task] = report["results"]
+    samples = args.out / "results" / report["model"]["name"] / task / "samples.jsonl"
     script = str(HERE / "pseudo_perplexity_torch.py")
     peer = output([sys.executable, script, args.model, texts, str(samples), "--threads", str(args.threads)], args.threads)
     last = json.loads(peer.splitlines()[-1])
@@ -68,9 +89,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--positions", type=int, default=10)
     parser.add_argument("--per-bin", type=int, default=1)
+    parser.add_argument("--documents", type=int)
+    parser.add_argument("--tokens", default="1000,4000", metavar="FROM,TO")
+    parser.add_argument("--works", default="pseudo-perplexity,jsts")
     parser.add_argument("--steps", type=int, default=100)
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     works = {"pseudo-perplexity": pseudo_perplexity, "jsts": jsts}
+    works = {name: works[name] for name in args.works.split(",")}
     rounds: dict[str, list[dict]] = {name: [] for name in works}
     for number in range(args.rounds):
         for name, work in works.items():

@@ -97,7 +97,8 @@ pub enum Command {
     /// Measure how fast this machine computes
     #[command(
         subcommand,
-        after_help = "Examples:\n  anaume bench encoder --batch 8 --length 512\n  anaume bench tokenizer tokenizer/ documents.jsonl.gz"
+        after_help = "Examples:\n  anaume bench encoder --batch 8 --length 512\n  anaume bench tokenizer tokenizer/ documents.jsonl.gz\n  \
+        anaume bench load data/ --recipe train --model model/"
     )]
     Bench(bench::Command),
     /// List the adapters of this machine with their limits

@@ -7,6 +7,7 @@ use burn::tensor::{DType, Device, DeviceKind};
 use serde::Serialize;
 
 use crate::exit::{Coded, Exit};
+use crate::plan::name;
 
 /// A device as typed: `auto`, `cpu`, `gpu`, or the name of an adapter such as `vulkan:0`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -184,14 +185,31 @@ fn open_adapter(adapter: &Adapter) -> anyhow::Result<Ready> {
 
 /// Fails where the device cannot compute in the wanted precision.
 pub fn check_precision(device: &Device, precision: Precision) -> anyhow::Result<()> {
-    let (dtype, name) = match precision {
+    let dtype = match precision {
         Precision::F32 => return Ok(()),
-        Precision::F16 => (DType::F16, "f16"),
-        Precision::BF16 => (DType::BF16, "bf16"),
+        Precision::F16 => DType::F16,
+        Precision::BF16 => DType::BF16,
     };
     match device.supports_dtype(dtype) {
         true => Ok(()),
-        false => Err(Coded::error(Exit::Usage, format!("this device has no {name}; take f32"))),
+        false => Err(Coded::error(Exit::Usage, format!("this device has no {}; take f32", name(precision)))),
+    }
+}
+
+/// How a model computes where it is not trained.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct Inference {
+    /// What the matrix products take: f32, f16 or bf16 (processors: rounded to bf16, summed in f32)
+    #[arg(long, default_value = "f32")]
+    pub precision: Precision,
+}
+
+impl Inference {
+    /// Opens a device that has the precision.
+    pub fn open(self, device: &Choice) -> anyhow::Result<Ready> {
+        let ready = device.open()?;
+        check_precision(&ready.device, self.precision)?;
+        Ok(ready)
     }
 }
 

@@ -9,7 +9,7 @@ use anaume_core::tokenizer::MaskConvention;
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use crate::device::Choice;
+use crate::device::{Choice, Inference};
 use crate::exit::{Coded, Exit};
 use crate::files::write_atomic;
 use crate::model::load_engine;
@@ -30,6 +30,8 @@ pub struct FillMaskArgs {
     /// `clean`: the text after a mask continues the sentence, as in pretraining; `hf`: as Hugging Face's tokenizers cut it
     #[arg(long, default_value = "clean", value_parser = ["clean", "hf"])]
     mask_convention: String,
+    #[command(flatten)]
+    inference: Inference,
     /// auto, cpu, gpu, or a name that `anaume devices` lists
     #[arg(long, default_value = "auto")]
     device: Choice,
@@ -41,10 +43,11 @@ pub struct FillMaskArgs {
 /// `anaume fill-mask`.
 pub fn fill_mask(args: &FillMaskArgs) -> anyhow::Result<()> {
     let convention = if args.mask_convention == "hf" { MaskConvention::Hf } else { MaskConvention::Clean };
-    let device = args.device.open()?.device;
+    let device = args.inference.open(&args.device)?.device;
     let mut answers = Vec::with_capacity(args.model.len());
     for dir in &args.model {
-        let engine = load_engine(dir, &device)?;
+        let mut engine = load_engine(dir, &device)?;
+        engine.set_precision(args.inference.precision);
         answers.push(pollster::block_on(engine.fill_mask(&args.texts, args.top_k, convention))?);
     }
     if args.json {
@@ -54,7 +57,10 @@ pub fn fill_mask(args: &FillMaskArgs) -> anyhow::Result<()> {
             .zip(&answers)
             .map(|(dir, texts)| json!({ "model": dir.display().to_string(), "texts": texts }))
             .collect();
-        println!("{}", serde_json::to_string_pretty(&json!({ "models": models }))?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&json!({ "precision": args.inference.precision, "models": models }))?
+        );
         return Ok(());
     }
     for index in 0..args.texts.len() {
@@ -105,6 +111,8 @@ pub struct EmbedArgs {
     /// Scale every vector to length 1
     #[arg(long)]
     normalize: bool,
+    #[command(flatten)]
+    inference: Inference,
     /// auto, cpu, gpu, or a name that `anaume devices` lists
     #[arg(long, default_value = "auto")]
     device: Choice,
@@ -120,7 +128,8 @@ pub fn embed(args: &EmbedArgs) -> anyhow::Result<()> {
         ));
     }
     let texts = crate::data::texts(std::slice::from_ref(&args.input), "text")?;
-    let engine = load_engine(&args.model, &args.device.open()?.device)?;
+    let mut engine = load_engine(&args.model, &args.inference.open(&args.device)?.device)?;
+    engine.set_precision(args.inference.precision);
     let pooling = if args.pooling == "cls" { Pooling::Cls } else { Pooling::Mean };
     let mut vectors = Vec::with_capacity(texts.len());
     let progress = Progress::new(texts.len() as u64, "texts", 0);

@@ -500,6 +500,6 @@ fn validation_set(
 }
 
 /// Token ids of a part of a document, without special tokens.
-fn tokenize(tokenizer: Tokenizer) -> Tokenize {
+pub fn tokenize(tokenizer: Tokenizer) -> Tokenize {
     Arc::new(move |text, part| Ok(tokenizer.encode_part(text, part)?.ids))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anaume_core::config::Precision;
 use anaume_core::leaderboard::Run;
 use anaume_core::metrics::correlation::pearson;
 use anaume_core::report::eval::{EvalConfig, EvalReport, MetricValue, ModelIdentity, SampleCount, TaskResult};
@@ -17,6 +18,7 @@ pub struct Fake {
     task: String,
     cell: String,
     options: Value,
+    precision: Precision,
     metrics: BTreeMap<String, MetricValue>,
     main: String,
     baselines: BTreeMap<String, BTreeMap<String, f64>>,
@@ -40,6 +42,7 @@ impl Fake {
             task: task.into(),
             cell: String::new(),
             options,
+            precision: Precision::F32,
             metrics: BTreeMap::new(),
             main,
             baselines: BTreeMap::new(),
@@ -64,6 +67,12 @@ impl Fake {
     /// What decided the numbers.
     pub fn options(mut self, options: Value) -> Self {
         self.options = options;
+        self
+    }
+
+    /// What the matrix products took.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 
@@ -144,6 +153,7 @@ impl Fake {
         let result = TaskResult {
             alias: self.task.to_uppercase(),
             version: 1,
+            precision: self.precision,
             metrics: self.metrics.clone(),
             main_metric: self.main.clone(),
             samples: SampleCount { original: self.samples.len(), effective: self.samples.len() },

@@ -11,16 +11,13 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::{Engine, groups_within};
-use crate::batch::Sequences;
+use super::Engine;
+use crate::batch::{Sequences, groups_within};
 use crate::error::{Error, Result};
 use crate::weights::read_back;
 
 /// Tokens of all copies in one forward pass: enough to fill a device, little enough to stop between two.
 pub const SCORING_TOKENS_PER_FORWARD: usize = 8192;
-
-/// Logits that exist at once: 64 MiB, within what every adapter takes as one buffer.
-const LOGITS_AT_ONCE: usize = 1 << 24;
 
 /// A text of which one token is masked and scored.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +58,7 @@ impl Engine {
             labels_m.push(copy.ids[copy.position] as i32);
         }
         let hidden_td = self.model.encoder.forward(&self.model.encoder.inputs(&sequences)?);
-        let at_once = (LOGITS_AT_ONCE / self.vocab_size()).max(1);
+        let at_once = self.logit_rows_at_once();
         let parts = masked_m.chunks(at_once).zip(labels_m.chunks(at_once)).map(|(masked, labels)| {
             let labels = TensorData::new(labels.to_vec(), [labels.len()]);
             let labels: Tensor<1, Int> = Tensor::from_data(labels, (&hidden_td.device(), DType::I32));

@@ -17,7 +17,7 @@ pub struct Entry<'a> {
     place: &'a str,
     report: &'a EvalReport,
     task: &'a str,
-    /// Options without seed and data.
+    /// Options without seed and data, the precision among them.
     options: Value,
     /// The same as text: equal for runs that differ in their seed alone.
     setting: String,
@@ -39,7 +39,10 @@ impl<'a> Entry<'a> {
         let all = config.get("options").unwrap_or(config);
         let seed = all.get("seed").or(config.get("seed")).and_then(Value::as_u64);
         let mut options = without_data(all, &mut Vec::new());
-        options.as_object_mut().and_then(|options| options.remove("seed"));
+        if let Some(options) = options.as_object_mut() {
+            options.remove("seed");
+            options.insert("precision".into(), serde_json::json!(run.report.precision(task)));
+        }
         Self {
             place: &run.place,
             report: &run.report,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{FORMAT_VERSION, Version, parse, require_known_version};
+use crate::config::Precision;
 use crate::error::{Error, Result};
 
 /// Results of one model on one or more tasks.
@@ -38,7 +39,10 @@ pub struct EvalReport {
     pub date: f64,
     /// Operating system, processor, cores and program version, in words.
     pub pretty_env_info: String,
-    /// Hash over model, data and options, by task: equal hashes mean equal numbers on the same device.
+    /// What the matrix products took, by task; f32 where a task is absent.
+    #[serde(default)]
+    pub precision: BTreeMap<String, Precision>,
+    /// Hash over model, data, options and precision, by task: equal hashes mean equal numbers on the same device.
     pub task_hashes: BTreeMap<String, String>,
     /// The model.
     pub model: ModelIdentity,
@@ -127,6 +131,8 @@ pub struct TaskResult {
     pub alias: String,
     /// Version of the task's definition.
     pub version: u32,
+    /// What the matrix products took.
+    pub precision: Precision,
     /// Metrics by name.
     pub metrics: BTreeMap<String, MetricValue>,
     /// The metric that ranks models.
@@ -182,6 +188,7 @@ impl EvalReport {
         self.results.insert(key(), values);
         self.configs.insert(key(), config);
         self.versions.insert(key(), result.version);
+        self.precision.insert(key(), result.precision);
         self.n_samples.insert(key(), result.samples);
         self.task_hashes.insert(key(), hash);
         self.main_metric.insert(key(), result.main_metric);
@@ -227,6 +234,7 @@ impl EvalReport {
         join(&mut self.results, &other.results, &rename);
         join(&mut self.configs, &other.configs, &rename);
         join(&mut self.versions, &other.versions, &rename);
+        join(&mut self.precision, &other.precision, &rename);
         join(&mut self.n_samples, &other.n_samples, &rename);
         join(&mut self.higher_is_better, &other.higher_is_better, &rename);
         join(&mut self.task_hashes, &other.task_hashes, &rename);
@@ -237,6 +245,11 @@ impl EvalReport {
         join(&mut self.series, &other.series, &rename);
         join(&mut self.seconds, &other.seconds, &rename);
         Ok(())
+    }
+
+    /// What the matrix products of a task took.
+    pub fn precision(&self, task: &str) -> Precision {
+        self.precision.get(task).copied().unwrap_or_default()
     }
 
     /// A metric of a task; `None` where the task is absent, undefined where it has a reason.

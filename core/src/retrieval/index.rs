@@ -55,6 +55,11 @@ impl PassageIndex {
         self.width
     }
 
+    /// The vector of a passage, of length 1.
+    pub fn vector(&self, passage: usize) -> &[f32] {
+        &self.vectors_pd[passage * self.width..(passage + 1) * self.width]
+    }
+
     /// The `k` passages whose vectors have the largest cosines with the query's, best first.
     ///
     /// # Errors
@@ -65,8 +70,7 @@ impl PassageIndex {
             return Err(Error::Input { message });
         }
         let query = unit(0, query)?;
-        let cosine = |vector: &[f32]| vector.iter().zip(&query).map(|(a, b)| a * b).sum::<f32>();
-        let scores: Vec<f32> = self.vectors_pd.chunks_exact(self.width).map(cosine).collect();
+        let scores: Vec<f32> = self.vectors_pd.chunks_exact(self.width).map(|vector| product(vector, &query)).collect();
         let mut best = TopK::new(1, k);
         best.add(0, &scores)?;
         Ok(best.finish().pop().unwrap_or_default())
@@ -118,6 +122,16 @@ impl PassageIndex {
             _ => Err(failed(format!("vectors of shape {:?} do not fit {} passages", view.shape(), passages.len()))),
         }
     }
+}
+
+/// The sum of the products of two vectors' values, in 16 sums that a processor adds to at once.
+fn product(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let mut sums = [0.0; 16];
+    for (a, b) in a.iter().zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+    }
+    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
 /// A vector of length 1.

@@ -1,6 +1,8 @@
 //! `anaume bench`: how fast this machine computes, in numbers that can be held against another program's.
 
+mod load;
 mod ops;
+mod search;
 mod tokenizer;
 
 use std::path::PathBuf;
@@ -44,6 +46,17 @@ pub enum Command {
     /// Ids of whole documents, after they were compared with those of Hugging Face's library
     #[command(after_help = "Example:\n  anaume bench tokenizer tokenizer/ documents.jsonl.gz --threads 4")]
     Tokenizer(tokenizer::Args),
+    /// The nearest of many vectors, after they were compared with those of a plain computation
+    #[command(
+        after_help = "Examples:\n  anaume bench search --passages 100000 --width 512\n  anaume bench search --index passages.safetensors"
+    )]
+    Search(search::Args),
+    /// Batches of prepared data, after those of several threads were compared with those of one
+    #[command(
+        after_help = "Examples:\n  anaume bench load data/ --recipe train --model model/ --threads 2 --step-seconds 18.5\n  \
+        anaume bench load data/ --recipe tiny --model model/ --measure-step"
+    )]
+    Load(load::Args),
 }
 
 /// Arguments of `anaume bench encoder` and `anaume bench step`.
@@ -72,7 +85,7 @@ struct Shape {
     #[arg(long, default_value_t = 7)]
     runs: usize,
     /// What the matrix products take: f32, f16 or bf16 (processors: rounded to bf16, summed in f32)
-    #[arg(long, default_value = "f32", value_parser = precision)]
+    #[arg(long, default_value = "f32")]
     precision: Precision,
     /// auto, cpu, gpu, or a name that `anaume devices` lists
     #[arg(long, default_value = "auto")]
@@ -82,15 +95,6 @@ struct Shape {
     json: bool,
 }
 
-fn precision(name: &str) -> Result<Precision, String> {
-    match name {
-        "f32" => Ok(Precision::F32),
-        "f16" => Ok(Precision::F16),
-        "bf16" => Ok(Precision::BF16),
-        _ => Err("expected f32, f16 or bf16".into()),
-    }
-}
-
 /// `anaume bench …`.
 pub fn run(command: &Command) -> anyhow::Result<()> {
     match command {
@@ -98,6 +102,8 @@ pub fn run(command: &Command) -> anyhow::Result<()> {
         Command::Step(args) => model("step", args),
         Command::Ops(args) => ops::run(args),
         Command::Tokenizer(args) => tokenizer::run(args),
+        Command::Search(args) => search::run(args),
+        Command::Load(args) => load::run(args),
     }
 }
 

@@ -409,7 +409,7 @@ fn difference(op: &Op, reference: &Operation, small: &[[usize; 2]], device: &Dev
 }
 
 /// Bytes read and written a second by the plainest kernel: the ceiling of what computes little.
-fn copy_peak(device: &Device, runs: usize) -> anyhow::Result<f64> {
+pub fn copy_peak(device: &Device, runs: usize) -> anyhow::Result<f64> {
     let values = 1 << 26;
     let x = Tensor::<1>::random([values], Distribution::Uniform(-1.0, 1.0), device);
     let seconds = time_enqueued(runs, device, || drop(x.clone().add_scalar(1.0)))?;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::subject::Subject;
 use super::text_pairs::{self, PairArgs, PairSet, Vectors};
 use super::{Common, Context, Evaluation, Outcome};
+use crate::device::Inference;
 
 const VERSION: u32 = 1;
 /// Half the width of a 95 % interval in standard errors of a normal distribution.
@@ -29,6 +30,8 @@ Draws OUT/figures/alignment-DATA.svg, and along training with --trajectory.")]
 pub struct Args {
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    pub inference: Inference,
     #[command(flatten)]
     pub pairs: PairArgs,
 }

@@ -8,15 +8,17 @@ use anaume_core::report::FORMAT_VERSION;
 use anaume_core::report::eval::{EvalReport, Plan, PlannedCell};
 
 use super::results::{Cell, PLAN};
-use super::subject::{Subject, names};
+use super::subject::{self, Subject};
 use super::{
     Common, Evaluation, alignment, config, draw, fill_mask, jglue, print, pseudo_perplexity, retrieval, run_one,
     similarity,
 };
 use crate::bench::matmul_peak;
+use crate::device::Inference;
 use crate::exit::{Coded, Exit};
 use crate::files::write_atomic;
 use crate::leaderboard;
+use crate::plan::name;
 use crate::progress::format_duration;
 use crate::signals::Interrupt;
 
@@ -30,10 +32,14 @@ const CHARS_PER_TOKEN: f64 = 2.0;
 #[command(after_help = "Examples:
   anaume eval all --model run/step-00100000 --model other/ --data data/ --out results/ --dry-run
   anaume eval all --model model/ --data data/ --out results/ --with 'jglue --task jsts --seeds 0,1,2' --with 'retrieval --limit 1746'
-  anaume eval all --model model/ --data data/ --out part-3/ --shard-index 3 --num-shards 8   # then: anaume merge part-* --out results/")]
+  anaume eval all --model model/ --data data/ --out part-3/ --shard-index 3 --num-shards 8   # then: anaume merge part-* --out results/
+
+Fine-tuning (jglue) computes in f32 whatever --precision is.")]
 pub struct Args {
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    pub inference: Inference,
     /// Folder of the data [default: the built-in sets only]
     #[arg(long)]
     pub data: Option<PathBuf>,
@@ -60,9 +66,12 @@ const PROTOCOLS: [&str; 6] = ["fill-mask", "alignment", "similarity", "retrieval
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (shard, num_shards) = shard(args)?;
     let evaluations = evaluations(args)?;
-    let ready = args.common.device.open()?;
+    let ready = args.inference.open(&args.common.device)?;
     let models = args.common.models()?;
-    let subjects = models.iter().zip(names(&models)).map(|(dir, name)| Subject::open(dir, &name, &ready));
+    let subjects = models
+        .iter()
+        .zip(subject::names(&models))
+        .map(|(dir, name)| Subject::open(dir, &name, &ready, args.inference.precision));
     let subjects = subjects.collect::<anyhow::Result<Vec<_>>>()?;
     let peak = matmul_peak(&ready.device, Precision::F32)?;
     let mut plan = Plan { format_version: FORMAT_VERSION, cells: Vec::new() };
@@ -143,6 +152,9 @@ fn typed<T: clap::Args>(args: &Args, protocol: &str, with_data: bool) -> anyhow:
     give("out", args.common.out.display().to_string());
     give("seed", args.common.seed.to_string());
     give("bootstrap", args.common.bootstrap.to_string());
+    if protocol != "jglue" {
+        give("precision", name(args.inference.precision));
+    }
     if let Some(data) = args.data.as_ref().filter(|_| with_data) {
         give("data", data.display().to_string());
     }
@@ -157,7 +169,7 @@ fn typed<T: clap::Args>(args: &Args, protocol: &str, with_data: bool) -> anyhow:
 
 fn planned(args: &Args, subject: &Subject, evaluation: &dyn Evaluation, peak: f64) -> anyhow::Result<PlannedCell> {
     let config = config(&args.common, evaluation);
-    let cell = Cell::find(&args.common.out, &subject.identity, &evaluation.task(), &evaluation.cell(), &config)?;
+    let cell = Cell::of(&args.common, subject, evaluation, &config)?;
     let flops = subject.config.encoder_flops_per_token(128);
     Ok(PlannedCell {
         model: subject.identity.name.clone(),

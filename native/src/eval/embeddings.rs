@@ -1,6 +1,6 @@
 //! Vectors of texts, computed once: a file of vectors for each model and way of embedding, shared by all protocols.
 //!
-//! The file is `OUT/cache/embeddings/HASH.bin`, where HASH is over weights, tokenizer and options: a header (magic, size
+//! The file is `OUT/cache/embeddings/HASH.bin`, where HASH is over weights, tokenizer, options and precision: a header (magic, size
 //! of a vector), then records of the text's BLAKE3, the vector in f32 and a CRC-32C, little-endian. Records are only
 //! appended, under a lock, so several processes may share it; a record that was torn off or damaged is not used.
 
@@ -9,8 +9,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use anaume_core::batch::groups_within;
 use anaume_core::config::Pooling;
-use anaume_core::infer::{EmbedOptions, groups_within};
+use anaume_core::infer::{EmbedOptions, Engine, TOKENS_PER_FORWARD};
 use anyhow::Context as _;
 use serde_json::json;
 
@@ -23,9 +24,6 @@ const MAGIC: &[u8; 8] = b"anaumev1";
 const HEADER_BYTES: u64 = 12;
 const KEY_BYTES: usize = blake3::OUT_LEN;
 const CRC_BYTES: usize = 4;
-
-/// Characters embedded between two looks at the progress and for a signal.
-const CHARS_PER_CALL: usize = 16_384;
 
 /// How texts become vectors, as typed.
 #[derive(clap::Args, Clone, Debug, Default, serde::Serialize)]
@@ -90,8 +88,10 @@ impl Cache {
     /// Opens the file of a model and a way of embedding.
     pub fn open(subject: &Subject, out: &Path, options: &EmbedOptions) -> anyhow::Result<Self> {
         let options = EmbedOptions { max_length: options.max_length.min(subject.identity.max_length), ..*options };
-        let identity = json!([subject.identity.weights_blake3, subject.identity.tokenizer_blake3, options]);
-        let name = format!("{}.bin", blake3::hash(identity.to_string().as_bytes()).to_hex());
+        let hashes = [&subject.identity.weights_blake3, &subject.identity.tokenizer_blake3].map(|hash| json!(hash));
+        let precision = subject.precision.identity().map(|precision| json!(precision));
+        let identity: Vec<_> = hashes.into_iter().chain([json!(options)]).chain(precision).collect();
+        let name = format!("{}.bin", blake3::hash(json!(identity).to_string().as_bytes()).to_hex());
         Self::open_file(&out.join("cache/embeddings").join(name), options)
     }
 
@@ -158,35 +158,51 @@ impl Cache {
         if missing.is_empty() {
             return Ok(());
         }
-        let progress = context.progress(missing.iter().map(|text| text.num_chars as u64).sum(), "characters");
-        let mut chars_done = 0;
-        for group in groups_within(CHARS_PER_CALL, &missing, |text| text.num_chars) {
+        let engine = subject.engine()?;
+        let missing = self.by_length(engine, missing, &text)?;
+        let progress = context.progress(missing.iter().map(|text| text.num_tokens as u64).sum(), "tokens");
+        let mut tokens_done = 0;
+        // One forward pass each, between which a signal is heard.
+        for group in groups_within(TOKENS_PER_FORWARD, &missing, |text| text.num_tokens) {
             context.check()?;
             let texts: Vec<String> = group.iter().map(|missing| text(missing.index)).collect();
-            let vectors = pollster::block_on(subject.engine()?.embed_with(&texts, &self.options))?;
+            let vectors = pollster::block_on(engine.embed_with(&texts, &self.options))?;
             self.append(group.iter().map(|missing| missing.key).zip(vectors).collect())
                 .with_context(|| format!("{}: texts from 「{}」 on", subject.identity.name, shortened(&texts[0])))?;
-            chars_done += group.iter().map(|missing| missing.num_chars as u64).sum::<u64>();
-            progress.set(chars_done, "");
+            tokens_done += group.iter().map(|missing| missing.num_tokens as u64).sum::<u64>();
+            progress.set(tokens_done, "");
         }
         progress.finish("embedded");
         Ok(())
     }
 
-    /// The distinct texts that have no vector yet, shortest first.
+    /// The distinct texts that have no vector yet.
     fn missing(&self, num_texts: usize, text: impl Fn(usize) -> String) -> Vec<Missing> {
         let (mut seen, mut missing) = (HashSet::new(), Vec::new());
         for index in 0..num_texts {
             let text = text(index);
             let key = key(&text);
             if seen.insert(key) && !self.records.contains_key(&key) {
-                missing.push(Missing { key, index, num_chars: text.chars().count() });
+                missing.push(Missing { key, index, num_tokens: 0 });
             }
         }
         let [found, all] = [seen.len() - missing.len(), seen.len()].map(|count| format_count(count as u64));
         eprintln!("{found} of {all} vectors from the cache");
-        missing.sort_by_key(|text| text.num_chars);
         missing
+    }
+
+    /// The texts with their lengths, shortest first.
+    fn by_length(
+        &self,
+        engine: &Engine,
+        mut missing: Vec<Missing>,
+        text: impl Fn(usize) -> String,
+    ) -> anyhow::Result<Vec<Missing>> {
+        for one in &mut missing {
+            one.num_tokens = engine.num_tokens(&text(one.index), &self.options)?;
+        }
+        missing.sort_by_key(|text| text.num_tokens);
+        Ok(missing)
     }
 
     /// Scales vectors to length 1 and writes them at the end of the file.
@@ -258,7 +274,8 @@ fn verified_key(record: &[u8]) -> Option<blake3::Hash> {
 struct Missing {
     key: blake3::Hash,
     index: usize,
-    num_chars: usize,
+    /// With `[CLS]` and `[SEP]`, as the model computes it.
+    num_tokens: usize,
 }
 
 fn normalise(vector: &mut [f32]) -> anyhow::Result<()> {

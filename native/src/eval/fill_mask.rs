@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::data::DataFile;
 use super::subject::Subject;
 use super::{Common, Context, Evaluation, Outcome};
+use crate::device::Inference;
 pub use comparison::print_comparison;
 use prompts::{Prompt, repeat_mask};
 
@@ -29,6 +30,9 @@ const TASK: &str = "fill-mask";
 
 /// Version of the definition of the numbers.
 const VERSION: u32 = 1;
+
+/// Prompts answered together, between two looks at the progress and for a signal.
+const PROMPTS_PER_CALL: usize = 64;
 
 /// Candidates of each mask in `samples.jsonl`.
 const NUM_CANDIDATES: usize = 10;
@@ -44,6 +48,9 @@ pub struct Args {
     /// What every evaluation takes.
     #[command(flatten)]
     pub common: Common,
+    /// In which numbers.
+    #[command(flatten)]
+    pub inference: Inference,
     /// Prompts as JSON lines [default: the built-in set]
     #[arg(long)]
     pub data: Option<PathBuf>,
@@ -138,10 +145,10 @@ impl Evaluation for FillMask {
         };
         let progress = context.progress(self.prompts.len() as u64, "prompts");
         let mut samples = Vec::new();
-        for (prompt, number) in self.prompts.iter().zip(1..) {
+        for (prompts, number) in self.prompts.chunks(PROMPTS_PER_CALL).zip(1..) {
             context.check()?;
-            samples.extend(judge.judge(prompt)?);
-            progress.set(number, "");
+            samples.extend(judge.judge(prompts)?);
+            progress.set((number * PROMPTS_PER_CALL).min(self.prompts.len()) as u64, "");
         }
         progress.finish("");
         let result = self.result(&samples, context);
@@ -169,16 +176,21 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// One sample for each mask.
-    fn judge(&self, prompt: &Prompt) -> anyhow::Result<Vec<Sample>> {
-        let gold: Vec<Vec<u32>> = prompt.gold.iter().map(|answers| self.single_tokens(answers)).collect();
-        let num_masks = gold.len();
-        let (mut masks, mut joint) = (Vec::new(), vec![None; num_masks]);
-        if self.fits(&prompt.text) {
-            masks = self.ask(std::slice::from_ref(&prompt.text), |_, mask| &gold[mask], NUM_CANDIDATES)?.concat();
-            joint = self.joint_log_probabilities(prompt)?;
-        }
-        Ok((0..num_masks).map(|mask| sample(prompt, mask, masks.get(mask), &gold[mask], joint[mask])).collect())
+    /// One sample for each mask of prompts that are computed together.
+    fn judge(&self, prompts: &[Prompt]) -> anyhow::Result<Vec<Sample>> {
+        let single = |prompt: &Prompt| prompt.gold.iter().map(|answers| self.single_tokens(answers)).collect();
+        let gold: Vec<Vec<Vec<u32>>> = prompts.iter().map(single).collect();
+        let fitting: Vec<usize> = (0..prompts.len()).filter(|index| self.fits(&prompts[*index].text)).collect();
+        let texts: Vec<String> = fitting.iter().map(|index| prompts[*index].text.clone()).collect();
+        let asked = self.ask(&texts, |text, mask| &gold[fitting[text]][mask], NUM_CANDIDATES)?;
+        let mut judged: Vec<Vec<JudgedMask>> = vec![Vec::new(); prompts.len()];
+        fitting.iter().zip(asked).for_each(|(index, masks)| judged[*index] = masks);
+        let joint = self.joint_log_probabilities(prompts)?;
+        let places =
+            prompts.iter().enumerate().flat_map(|(p, prompt)| (0..prompt.gold.len()).map(move |mask| (p, mask)));
+        let sample =
+            |(p, mask): (usize, usize)| sample(&prompts[p], mask, judged[p].get(mask), &gold[p][mask], joint[p][mask]);
+        Ok(places.map(sample).collect())
     }
 
     fn ask<'b>(
@@ -205,29 +217,34 @@ impl Judge<'_> {
         ids.into_iter().collect()
     }
 
-    /// For each mask the log-probability of its likeliest gold answer, a mask for each piece.
-    fn joint_log_probabilities(&self, prompt: &Prompt) -> anyhow::Result<Vec<Option<f64>>> {
-        let (mut texts, mut pieces, mut masks) = (Vec::new(), Vec::new(), Vec::new());
-        for (mask, answer) in prompt.gold.iter().enumerate().flat_map(|(mask, all)| all.iter().map(move |a| (mask, a)))
-        {
-            let before = prompt.before(mask);
-            let filled = format!("{before}{answer}");
-            let ids = self.engine.tokenizer.encode_part(&filled, before.len()..filled.len())?.ids;
-            let text = repeat_mask(&prompt.text, mask, ids.len());
-            if !ids.is_empty() && self.fits(&text) {
-                texts.push(text);
-                pieces.push(ids);
-                masks.push(mask);
+    /// For each mask of each prompt the log-probability of its likeliest gold answer, a mask for each piece; `None` where no
+    /// answer fits the model.
+    fn joint_log_probabilities(&self, prompts: &[Prompt]) -> anyhow::Result<Vec<Vec<Option<f64>>>> {
+        let (mut texts, mut spelled) = (Vec::new(), Vec::new());
+        for (index, prompt) in prompts.iter().enumerate().filter(|(_, prompt)| self.fits(&prompt.text)) {
+            for (mask, answer) in
+                prompt.gold.iter().enumerate().flat_map(|(mask, all)| all.iter().map(move |a| (mask, a)))
+            {
+                let before = prompt.before(mask);
+                let filled = format!("{before}{answer}");
+                let pieces = self.engine.tokenizer.encode_part(&filled, before.len()..filled.len())?.ids;
+                let text = repeat_mask(&prompt.text, mask, pieces.len());
+                if !pieces.is_empty() && self.fits(&text) {
+                    texts.push(text);
+                    spelled.push((index, mask, pieces));
+                }
             }
         }
         // The masks before the repeated one stand first, those after it last.
         let gold_of = |text: usize, mask: usize| {
-            mask.checked_sub(masks[text]).and_then(|at| pieces[text].get(at..at + 1)).unwrap_or(&[])
+            let (_, repeated, pieces): &(usize, usize, Vec<u32>) = &spelled[text];
+            mask.checked_sub(*repeated).and_then(|at| pieces.get(at..at + 1)).unwrap_or(&[])
         };
-        let mut best = vec![None; prompt.gold.len()];
-        for (mask, judged) in masks.iter().zip(self.ask(&texts, gold_of, 0)?) {
+        let mut best: Vec<Vec<Option<f64>>> = prompts.iter().map(|prompt| vec![None; prompt.gold.len()]).collect();
+        for ((index, mask, _), judged) in spelled.iter().zip(self.ask(&texts, gold_of, 0)?) {
             let joint: f64 = judged.iter().filter_map(|piece| piece.gold).map(|gold| gold.log_probability).sum();
-            best[*mask] = Some(best[*mask].map_or(joint, |other: f64| other.max(joint)));
+            let best = &mut best[*index][*mask];
+            *best = Some(best.map_or(joint, |other| other.max(joint)));
         }
         Ok(best)
     }

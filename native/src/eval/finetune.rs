@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use anaume_core::config::Pooling;
+use anaume_core::batch::groups_within;
+use anaume_core::config::{Pooling, Precision};
 use anaume_core::finetune::{Feature, Target, Window, argmax, encode, logits, loss_sums, windows};
 use anaume_core::heads::FineTuned;
-use anaume_core::infer::groups_within;
 use anaume_core::model::Config;
 use anaume_core::optim::{AdamW, AdamWConfig};
 use anaume_core::schedule::Schedule;
@@ -82,6 +82,10 @@ impl Evaluation for FineTune {
         config["selection"] = "valid".into();
         config["data"] = json!(self.task.files);
         config
+    }
+
+    fn precision(&self, _asked: Precision) -> Precision {
+        Precision::F32
     }
 
     fn cost(&self, chars_per_token: f64) -> f64 {
@@ -266,55 +270,51 @@ fn answers(
     max_length: usize,
     context: &Context<'_>,
 ) -> anyhow::Result<Vec<Answer>> {
-    let progress = context.progress(examples.len() as u64, "examples");
-    let mut found = Vec::with_capacity(examples.len());
-    // In parts, so that a signal is heard and the progress moves.
-    for part in examples.chunks(256) {
-        context.check()?;
-        match kind {
-            Kind::Span => {
-                for example in part {
-                    found.push(span_answer(model, tokenizer, example, max_length)?);
-                }
-            }
-            _ => {
-                let features = part.iter().map(|example| feature(tokenizer, example, max_length));
-                let features = features.collect::<anaume_core::Result<Vec<_>>>()?;
-                let rows = all_logits(model, &features)?;
-                let score = *kind == Kind::Regression;
-                let answer = |row: Vec<f32>| if score { Answer::Score(row[0].into()) } else { Answer::Logits(row) };
-                found.extend(rows.into_iter().map(answer));
-            }
-        }
-        progress.set(found.len() as u64, "");
+    if *kind == Kind::Span {
+        return span_answers(model, tokenizer, examples, max_length, context);
     }
-    progress.finish(&format!("{} answered", format_count(found.len() as u64)));
-    Ok(found)
+    let features = examples.iter().map(|example| feature(tokenizer, example, max_length));
+    let rows = all_logits(model, &features.collect::<anaume_core::Result<Vec<_>>>()?, context)?;
+    let score = *kind == Kind::Regression;
+    let answer = |row: Vec<f32>| if score { Answer::Score(row[0].into()) } else { Answer::Logits(row) };
+    Ok(rows.into_iter().map(answer).collect())
 }
 
-fn all_logits(model: &FineTuned, features: &[Feature]) -> anyhow::Result<Vec<Vec<f32>>> {
+/// The logits of features in their order, as many at once as fit a forward pass.
+fn all_logits(model: &FineTuned, features: &[Feature], context: &Context<'_>) -> anyhow::Result<Vec<Vec<f32>>> {
     let features: Vec<&Feature> = features.iter().collect();
+    let progress = context.progress(features.len() as u64, "inputs");
     let mut rows = Vec::with_capacity(features.len());
     for part in micro_batches(&features) {
+        context.check()?;
         rows.extend(pollster::block_on(logits(model, part))?);
+        progress.set(rows.len() as u64, "");
     }
+    progress.finish(&format!("{} answered", format_count(rows.len() as u64)));
     Ok(rows)
 }
 
-fn span_answer(
+/// The likeliest part of each example's context; the windows of many examples are computed together.
+fn span_answers(
     model: &FineTuned,
     tokenizer: &Tokenizer,
-    example: &Example,
+    examples: &[Example],
     max_length: usize,
-) -> anyhow::Result<Answer> {
-    let windows = span_windows(tokenizer, example, max_length)?;
+    context: &Context<'_>,
+) -> anyhow::Result<Vec<Answer>> {
+    let windows = examples.iter().map(|example| span_windows(tokenizer, example, max_length));
+    let windows = windows.collect::<anaume_core::Result<Vec<_>>>()?;
     let feature = |window: &Window| Feature { sequences: vec![window.sequence.clone()], target: Target::Span(0, 0) };
-    let features: Vec<Feature> = windows.iter().map(feature).collect();
-    let rows = all_logits(model, &features)?;
-    let best = windows.iter().zip(&rows).filter_map(|(window, row)| window.best_span(row, MAX_ANSWER_TOKENS));
-    let best = best.max_by(|a, b| a.1.total_cmp(&b.1));
-    let context = example.second.as_deref().unwrap_or_default();
-    Ok(Answer::Text(best.map_or(String::new(), |(range, _)| context[range].trim().to_owned())))
+    let features: Vec<Feature> = windows.iter().flatten().map(feature).collect();
+    let mut rows = all_logits(model, &features, context)?.into_iter();
+    let answer = |(example, windows): (&Example, &Vec<Window>)| {
+        let own = windows.iter().zip(rows.by_ref());
+        let best = own.filter_map(|(window, row)| window.best_span(&row, MAX_ANSWER_TOKENS));
+        let best = best.max_by(|a, b| a.1.total_cmp(&b.1));
+        let context = example.second.as_deref().unwrap_or_default();
+        Answer::Text(best.map_or(String::new(), |(range, _)| context[range].trim().to_owned()))
+    };
+    Ok(examples.iter().zip(&windows).map(answer).collect())
 }
 
 /// Writes the model as transformers loads it.

@@ -24,15 +24,17 @@ mod text_pairs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anaume_core::config::Precision;
 use anaume_core::metrics::Metric;
 use anaume_core::metrics::statistics::Bootstrap;
 use anaume_core::report::eval::{EvalConfig, EvalReport, MetricValue, TaskResult};
 use serde_json::{Value, json};
 
 use crate::checkpoint;
-use crate::device::Choice;
+use crate::device::{Choice, Inference};
 use crate::exit::{Coded, Exit};
 use crate::host;
+use crate::plan::name;
 use crate::progress::{Progress, format_duration};
 use crate::signals::Interrupt;
 use results::{Cell, Partial};
@@ -59,16 +61,16 @@ pub enum Command {
 
 /// `anaume eval …`.
 pub fn run(command: &Command) -> anyhow::Result<()> {
-    let (common, evaluations) = match command {
-        Command::Jglue(args) => (&args.common, jglue::evaluations(args)?),
-        Command::Retrieval(args) => (&args.common, retrieval::evaluations(args)?),
-        Command::PseudoPerplexity(args) => (&args.common, pseudo_perplexity::evaluations(args)?),
-        Command::Alignment(args) => (&args.common, alignment::evaluations(args)?),
-        Command::Similarity(args) => (&args.common, similarity::evaluations(args)?),
-        Command::FillMask(args) => (&args.common, fill_mask::evaluations(args)?),
+    let (common, inference, evaluations) = match command {
+        Command::Jglue(args) => (&args.common, Inference::default(), jglue::evaluations(args)?),
+        Command::Retrieval(args) => (&args.common, args.inference, retrieval::evaluations(args)?),
+        Command::PseudoPerplexity(args) => (&args.common, args.inference, pseudo_perplexity::evaluations(args)?),
+        Command::Alignment(args) => (&args.common, args.inference, alignment::evaluations(args)?),
+        Command::Similarity(args) => (&args.common, args.inference, similarity::evaluations(args)?),
+        Command::FillMask(args) => (&args.common, args.inference, fill_mask::evaluations(args)?),
         Command::All(args) => return all::run(args),
     };
-    let reports = run_all(common, &evaluations)?;
+    let reports = run_all(common, inference, &evaluations)?;
     print(&reports, common.json)?;
     draw::draw(&common.out, &reports)?;
     match command {
@@ -79,7 +81,7 @@ pub fn run(command: &Command) -> anyhow::Result<()> {
 
 /// `anaume finetune`.
 pub fn finetune(args: &jglue::FineTuneArgs) -> anyhow::Result<()> {
-    print(&run_all(&args.common, &jglue::finetune_runs(args)?)?, args.common.json)
+    print(&run_all(&args.common, Inference::default(), &jglue::finetune_runs(args)?)?, args.common.json)
 }
 
 /// One evaluation of one model: a task with its data and options.
@@ -94,6 +96,11 @@ pub trait Evaluation {
 
     /// Everything but the model that decides the numbers: options, hashes of the data. Part of a result's identity.
     fn config(&self) -> Value;
+
+    /// What its matrix products take where `asked` is asked for.
+    fn precision(&self, asked: Precision) -> Precision {
+        asked
+    }
 
     /// Rough count of encoder passes over a token for a model that cuts `chars_per_token`; training counts three.
     fn cost(&self, chars_per_token: f64) -> f64;
@@ -206,14 +213,18 @@ impl Common {
 }
 
 /// Runs evaluations for every model; returns the reports in the order models × evaluations.
-pub fn run_all(common: &Common, evaluations: &[Box<dyn Evaluation>]) -> anyhow::Result<Vec<EvalReport>> {
-    let ready = common.device.open()?;
+pub fn run_all(
+    common: &Common,
+    inference: Inference,
+    evaluations: &[Box<dyn Evaluation>],
+) -> anyhow::Result<Vec<EvalReport>> {
+    let ready = inference.open(&common.device)?;
     let interrupt = Interrupt::listen()?;
     let models = common.models()?;
     let names = subject::names(&models);
     let mut reports = Vec::new();
     for (dir, name) in models.iter().zip(&names) {
-        let subject = Subject::open(dir, name, &ready)?;
+        let subject = Subject::open(dir, name, &ready, inference.precision)?;
         for evaluation in evaluations {
             reports.push(run_one(common, &subject, evaluation.as_ref(), interrupt)?);
         }
@@ -229,7 +240,7 @@ pub fn run_one(
     interrupt: &Interrupt,
 ) -> anyhow::Result<EvalReport> {
     let config = config(common, evaluation);
-    let mut cell = Cell::find(&common.out, &subject.identity, &evaluation.task(), &evaluation.cell(), &config)?;
+    let mut cell = Cell::of(common, subject, evaluation, &config)?;
     let label = format!("{} · {}", subject.identity.name, cell.label());
     if let Some(report) = cell.finished.take().filter(|_| !common.again) {
         eprintln!("{label}: done before");
@@ -245,7 +256,8 @@ pub fn run_one(
         partial: cell.partial(common.again)?,
         interrupt,
     };
-    let outcome = evaluation.run(subject, &mut context)?;
+    let mut outcome = evaluation.run(subject, &mut context)?;
+    outcome.result.precision = cell.precision;
     let seconds = start.elapsed().as_secs_f64();
     let mut report = EvalReport::new(subject.identity.clone(), eval_config(common, subject));
     report.git_hash = option_env!("ANAUME_GIT_COMMIT").map(str::to_owned);
@@ -294,7 +306,8 @@ pub fn print(reports: &[EvalReport], json: bool) -> anyhow::Result<()> {
     }
     for report in reports {
         for task in report.results.keys() {
-            println!("{} · {task} ({} examples)", report.model.name, report.n_samples[task].effective);
+            let [model, precision] = [&report.model.name, &name(report.precision(task))];
+            println!("{model} · {task} ({} examples, {precision})", report.n_samples[task].effective);
             let names = report.metric_names(task);
             let width = names.iter().map(String::len).max().unwrap_or(0);
             names.iter().for_each(|name| print_metric(report, task, name, width));

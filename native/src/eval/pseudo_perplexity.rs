@@ -12,12 +12,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anaume_core::infer::{Engine, MaskedCopy, SCORING_TOKENS_PER_FORWARD, groups_within, sample_positions};
+use anaume_core::batch::groups_within;
+use anaume_core::infer::{Engine, MaskedCopy, SCORING_TOKENS_PER_FORWARD, sample_positions};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::subject::Subject;
 use super::{Common, Context, Evaluation, Outcome};
+use crate::device::Inference;
 use crate::exit::{Coded, Exit};
 use crate::progress::format_si;
 pub use summary::{Bins, Score};
@@ -35,6 +37,9 @@ pub struct Args {
     /// What every evaluation takes.
     #[command(flatten)]
     pub common: Common,
+    /// In which numbers.
+    #[command(flatten)]
+    pub inference: Inference,
     /// Held-out texts: JSON lines, plain text (a text a line) or Parquet, also .gz and .zst; or a folder with
     /// wiki_kyoto/eval.jsonl.gz
     #[arg(long)]

@@ -4,11 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use anaume_core::config::Precision;
 use anaume_core::leaderboard::data_hashes;
 use anaume_core::report::eval::{EvalReport, ModelIdentity};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use super::subject::Subject;
+use super::{Common, Evaluation};
 use crate::files::{read, sorted_entries, write_atomic};
 
 /// Name of a report.
@@ -30,29 +33,45 @@ pub struct Cell {
     pub name: String,
     /// Hash over everything that decides the numbers.
     pub identity: String,
+    /// What the matrix products take.
+    pub precision: Precision,
     /// The report of an earlier run of the same identity.
     pub finished: Option<EvalReport>,
     task: String,
 }
 
 impl Cell {
+    /// The place of an evaluation of a model, with its configuration.
+    pub fn of(common: &Common, subject: &Subject, evaluation: &dyn Evaluation, config: &Value) -> anyhow::Result<Self> {
+        let precision = evaluation.precision(subject.precision);
+        Self::find(&common.out, &subject.identity, [&evaluation.task(), &evaluation.cell()], config, precision)
+    }
+
     /// The place of a task, or of its run `cell`. Where a result of the same model on the same data with other options
     /// stands, neither replaces the other: this one is named by its options too.
-    pub fn find(out: &Path, model: &ModelIdentity, task: &str, cell: &str, config: &Value) -> anyhow::Result<Self> {
-        let parts = json!([task, cell, model.weights_blake3, model.tokenizer_blake3, config]);
-        let identity = blake3::hash(parts.to_string().as_bytes()).to_hex().to_string();
+    pub fn find(
+        out: &Path,
+        model: &ModelIdentity,
+        [task, cell]: [&str; 2],
+        config: &Value,
+        precision: Precision,
+    ) -> anyhow::Result<Self> {
+        let mut parts = vec![json!(task), json!(cell), json!(model.weights_blake3), json!(model.tokenizer_blake3)];
+        parts.push(config.clone());
+        parts.extend(precision.identity().map(|precision| json!(precision)));
+        let identity = blake3::hash(json!(parts).to_string().as_bytes()).to_hex().to_string();
         let task_dir = out.join(&model.name).join(task);
         // Joining an empty name would end the path in a slash.
         let at = |name: &str| if name.is_empty() { task_dir.clone() } else { task_dir.join(name) };
         let mut name = cell.to_owned();
         let mut there = report_in(&at(&name))?;
-        if there.as_ref().is_some_and(|report| differs_in_options(report, model, task, config)) {
+        if there.as_ref().is_some_and(|report| differs_in_options(report, model, task, config, precision)) {
             let separator = if cell.is_empty() { "" } else { "_" };
             name += &format!("{separator}options-{}", &identity[..8]);
             there = report_in(&at(&name))?;
         }
         let finished = there.filter(|report| report.task_hashes.get(task) == Some(&identity));
-        Ok(Self { dir: at(&name), name, identity, finished, task: task.into() })
+        Ok(Self { dir: at(&name), name, identity, precision, finished, task: task.into() })
     }
 
     /// Task and run, for people.
@@ -78,13 +97,20 @@ impl Cell {
     }
 }
 
-/// Whether a report is of the same model and data, but of another seed or other options. A result whose data or weights
+/// Whether a report is of the same model and data, but of another seed, precision or other options. A result whose data or weights
 /// have changed is out of date instead, and one with more resamples says the same more exactly.
-fn differs_in_options(report: &EvalReport, model: &ModelIdentity, task: &str, config: &Value) -> bool {
+fn differs_in_options(
+    report: &EvalReport,
+    model: &ModelIdentity,
+    task: &str,
+    config: &Value,
+    precision: Precision,
+) -> bool {
     let Some(known) = report.configs.get(task) else { return false };
     (&report.model.weights_blake3, &report.model.tokenizer_blake3) == (&model.weights_blake3, &model.tokenizer_blake3)
         && data_hashes(known) == data_hashes(config)
-        && ["options", "seed"].iter().any(|key| known.get(key) != config.get(key))
+        && (report.precision(task) != precision
+            || ["options", "seed"].iter().any(|key| known.get(key) != config.get(key)))
 }
 
 /// The report in a folder, if there is one.
@@ -165,5 +191,30 @@ impl Partial {
             partial.file.as_mut().map_or(Ok(()), |file| writeln!(file, "{example}"))
         };
         write(self).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anaume_core::report::eval::{EvalConfig, TaskResult};
+
+    use super::*;
+
+    #[test]
+    fn results_of_versions_that_named_no_precision_are_those_of_f32_alone() {
+        let out = tempfile::tempdir().unwrap();
+        let model = ModelIdentity { name: "small".into(), weights_blake3: "w".into(), ..ModelIdentity::default() };
+        let config = json!({"options": {"k": 1}, "seed": 42});
+        let find = |precision| Cell::find(out.path(), &model, ["task", ""], &config, precision).unwrap();
+        let hash = blake3::hash(json!(["task", "", "w", "", config]).to_string().as_bytes()).to_hex().to_string();
+        let mut report = EvalReport::new(model.clone(), EvalConfig::default());
+        report.add("task", TaskResult::default(), config.clone(), hash, 1.0);
+        report.precision.clear();
+        let mut cell = find(Precision::F32);
+        fs::create_dir_all(&cell.dir).unwrap();
+        cell.write(&report, &[]).unwrap();
+        assert_eq!(find(Precision::F32).finished, Some(report));
+        let other = find(Precision::BF16);
+        assert!(other.finished.is_none() && other.dir != cell.dir, "{}", other.dir.display());
     }
 }

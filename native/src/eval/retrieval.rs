@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::embeddings::VectorArgs;
 use super::{Common, Context, Evaluation, Outcome};
+use crate::device::Inference;
 use crate::eval::subject::Subject;
 use crate::files::write_atomic;
 use collection::{Collection, Query};
@@ -84,6 +85,8 @@ OUT/cache/embeddings, so a second run computes none. Beside each result: run.tre
 pub struct Args {
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    pub inference: Inference,
     /// Folder of the data, or one file of pairs or questions [default: the built-in questions and toy set]
     #[arg(long)]
     pub data: Option<PathBuf>,

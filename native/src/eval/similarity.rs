@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::subject::Subject;
 use super::text_pairs::{self, PairArgs, PairSet};
 use super::{Common, Context, Evaluation, Outcome};
+use crate::device::Inference;
 
 const VERSION: u32 = 1;
 /// Bins of the histograms whose overlap is measured, from the smallest to the largest cosine of both.
@@ -28,6 +29,8 @@ Data as in `anaume eval alignment`. Draws OUT/figures/similarity-DATA.svg.")]
 pub struct Args {
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    pub inference: Inference,
     #[command(flatten)]
     pub pairs: PairArgs,
 }

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use anaume_core::config::Precision;
 use anaume_core::infer::Engine;
 use anaume_core::model::Config;
 use anaume_core::report::eval::ModelIdentity;
@@ -26,22 +27,26 @@ pub struct Subject {
     pub device: Device,
     /// The device in words.
     pub device_name: String,
+    /// What the matrix products of [`Self::engine`] take.
+    pub precision: Precision,
     engine: OnceCell<Engine>,
 }
 
 impl Subject {
     /// Reads the configuration and hashes the files.
-    pub fn open(dir: &Path, name: &str, ready: &Ready) -> anyhow::Result<Self> {
+    pub fn open(dir: &Path, name: &str, ready: &Ready, precision: Precision) -> anyhow::Result<Self> {
         let config = load_any_config(dir)?;
         let identity = identity(dir, name, &config)?;
         let (device, device_name) = (ready.device.clone(), ready.description.clone());
-        Ok(Self { dir: dir.into(), identity, config, device, device_name, engine: OnceCell::new() })
+        Ok(Self { dir: dir.into(), identity, config, device, device_name, precision, engine: OnceCell::new() })
     }
 
     /// The model with its tokenizer, loaded once.
     pub fn engine(&self) -> anyhow::Result<&Engine> {
         if self.engine.get().is_none() {
-            _ = self.engine.set(load_engine(&self.dir, &self.device)?);
+            let mut engine = load_engine(&self.dir, &self.device)?;
+            engine.set_precision(self.precision);
+            _ = self.engine.set(engine);
         }
         Ok(self.engine.get().expect("it was set above"))
     }

@@ -18,7 +18,7 @@ const NUM_ANSWERS: usize = 3;
 /// Samples that cannot be read.
 pub fn print_comparison(common: &Common, reports: &[EvalReport]) -> anyhow::Result<()> {
     let read = |report: &EvalReport| -> anyhow::Result<Vec<Sample>> {
-        let cell = Cell::find(&common.out, &report.model, TASK, "", &report.configs[TASK])?;
+        let cell = Cell::find(&common.out, &report.model, [TASK, ""], &report.configs[TASK], report.precision(TASK))?;
         let samples = read_samples(&cell.dir.join(RESULTS))?;
         Ok(samples.into_iter().map(serde_json::from_value).collect::<Result<_, _>>()?)
     };
