@@ -6,7 +6,7 @@ use burn::backend::autodiff::{
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
-use burn::backend::{Autodiff, Backend, Dispatch, FloatDType, TensorMetadata, backend_extension, tensor::FloatTensor};
+use burn::backend::{Autodiff, Backend, Dispatch, FloatDType, backend_extension, tensor::FloatTensor};
 use burn::tensor::{DType, Tensor};
 
 /// `x W^T` of `x` `[t, k]` and `weight` `[n, k]`, both rounded to bf16 and summed in f32, `[t, n]`. Differentiable in both.
@@ -75,9 +75,10 @@ impl<B: LinearOps, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {
 #[cfg(feature = "flex")]
 impl LinearOps for burn::backend::Flex {
     fn linear_bf16(x_tk: FloatTensor<Self>, weight_nk: FloatTensor<Self>) -> FloatTensor<Self> {
-        use crate::cpu;
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw") {
+            use crate::cpu;
+            use burn::backend::TensorMetadata;
             let (x_tk, weight_nk) = (cpu::contiguous(x_tk), cpu::contiguous(weight_nk));
             let ([t, k], [n, _]) = (x_tk.shape().dims(), weight_nk.shape().dims());
             let mut y_tn = vec![0.0; t * n];

@@ -39,7 +39,7 @@ pub enum Command {
     Encoder(Args),
     /// A whole training step with 30 % of the tokens masked
     #[command(after_help = "Example:\n  anaume bench step --preset base --batch 8 --length 512")]
-    Step(Args),
+    Step(StepArgs),
     /// Each operation of a model, compared with its reference first
     #[command(after_help = "Example:\n  anaume bench ops --preset base --batch 8 --length 512")]
     Ops(ops::Args),
@@ -72,6 +72,16 @@ pub struct Args {
     shape: Shape,
 }
 
+/// Arguments of `anaume bench step`.
+#[derive(clap::Args, Debug)]
+pub struct StepArgs {
+    #[command(flatten)]
+    args: Args,
+    /// Compute layers again for their gradients, as train.recompute does
+    #[arg(long)]
+    recompute: bool,
+}
+
 /// How much is measured, where and in which numbers.
 #[derive(clap::Args, Debug)]
 struct Shape {
@@ -98,8 +108,8 @@ struct Shape {
 /// `anaume bench …`.
 pub fn run(command: &Command) -> anyhow::Result<()> {
     match command {
-        Command::Encoder(args) => model("encoder", args),
-        Command::Step(args) => model("step", args),
+        Command::Encoder(args) => model("encoder", args, false),
+        Command::Step(StepArgs { args, recompute }) => model("step", args, *recompute),
         Command::Ops(args) => ops::run(args),
         Command::Tokenizer(args) => tokenizer::run(args),
         Command::Search(args) => search::run(args),
@@ -107,7 +117,7 @@ pub fn run(command: &Command) -> anyhow::Result<()> {
     }
 }
 
-fn model(what: &str, args: &Args) -> anyhow::Result<()> {
+fn model(what: &str, args: &Args, recompute: bool) -> anyhow::Result<()> {
     let ready = args.shape.device.open()?;
     check_precision(&ready.device, args.shape.precision)?;
     let peak = matmul_peak(&ready.device, args.shape.precision)?;
@@ -129,6 +139,7 @@ fn model(what: &str, args: &Args) -> anyhow::Result<()> {
         }
         _ => {
             let mut trainer = Trainer::new(model, AdamW::new(AdamWConfig::default()), args.shape.precision)?;
+            trainer.recompute = recompute;
             let flops = config.train_flops(tokens, batch.masked.len(), args.shape.length);
             (time(args.shape.runs, || step(&mut trainer, &batch))?, flops)
         }
