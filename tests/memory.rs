@@ -51,6 +51,21 @@ fn recomputation_lowers_the_forecast() {
 }
 
 #[test]
+fn recomputation_takes_less_memory() {
+    let model = path(workshop(), "model");
+    let peak = |more: &[&str]| {
+        let shape = ["--batch", "64", "--length", "256", "--runs", "1", "--device", "cpu", "--json"];
+        let measured = succeed(&[&["bench", "step", "--model", &model], &shape[..], more].concat());
+        serde_json::from_str::<Value>(&measured).unwrap()["peak_bytes"].as_u64()
+    };
+    let (Some(kept), Some(recomputed)) = (peak(&[]), peak(&["--recompute"])) else {
+        skip("this system does not say a process's memory");
+        return;
+    };
+    assert!(recomputed < kept * 8 / 10, "{recomputed} with recomputation, {kept} without");
+}
+
+#[test]
 fn what_a_device_has_no_room_for_is_told_apart_and_the_device_goes_on() {
     let Some((_, device)) = devices().into_iter().find(|(name, _)| *name == "wgpu") else { return };
     // 64 GiB.

@@ -64,7 +64,7 @@ pub struct Trainer<M = MaskedLm> {
     /// Scale of the loss; `None` in f32.
     pub loss_scale: Option<LossScale>,
     /// Whether pretraining keeps only what each layer takes and computes the layer again when its gradients are due (Chen et
-    /// al., arXiv 1604.06174): a third more time, a layer's memory instead of all layers'.
+    /// al., arXiv 1604.06174): a third more computing, a layer's memory instead of all layers'.
     pub recompute: bool,
     /// Logits that pretraining has at once.
     pub logits_at_once: usize,
@@ -93,17 +93,17 @@ impl Trainer {
         let model = self.model.clone();
         let inputs = model.encoder.inputs(&batch.sequences)?;
         let pass = model.encoder.pass(&inputs);
-        let num_segments = if self.recompute { 1 + pass.num_layers() } else { 1 };
+        // What each segment takes: the whole encoder, or the embedding and each layer. The first makes its own of the tokens' ids.
+        let mut taken = vec![None];
+        if self.recompute {
+            taken.extend(self.layer_inputs(batch)?.into_iter().map(|x_td| Some(leaf(x_td))));
+        }
+        let recompute = self.recompute;
         let run = |segment: usize, x_td: Option<Tensor<2>>| match x_td {
-            None if num_segments == 1 => model.encoder.forward(&inputs),
-            None => pass.embed(),
+            None if recompute => pass.embed(),
+            None => model.encoder.forward(&inputs),
             Some(x_td) => pass.layer(segment - 1, x_td),
         };
-        // What each segment takes; the first makes its own of the tokens' ids. Graphs of all but the last are dropped at once.
-        let mut taken = vec![None];
-        for segment in 0..num_segments - 1 {
-            taken.push(Some(leaf(run(segment, taken[segment].clone()).inner())));
-        }
         let mut gradient_td = None;
         while let Some(x_td) = taken.pop() {
             let y_td = run(taken.len(), x_td.clone());
@@ -116,6 +116,19 @@ impl Trainer {
             gradient_td = x_td.and_then(|x_td| x_td.grad_remove(&mut gradients));
         }
         Ok(())
+    }
+
+    /// What each layer takes, `[t, d]`. Computed without a graph: one that nobody walks back keeps its tensors until another is
+    /// walked.
+    fn layer_inputs(&self, batch: &Batch) -> Result<Vec<Tensor<2>>> {
+        let model = self.frozen_model()?;
+        let inputs = model.encoder.inputs(&batch.sequences)?;
+        let pass = model.encoder.pass(&inputs);
+        let mut taken = vec![pass.embed()];
+        for layer in 0..pass.num_layers() - 1 {
+            taken.push(pass.layer(layer, taken[layer].clone()));
+        }
+        Ok(taken)
     }
 
     /// Adds the losses of a micro-batch and the gradients of its head, given the last hidden states. Returns what leads to all

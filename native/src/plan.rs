@@ -49,7 +49,7 @@ pub struct TrainRecipe {
     pub seed: u64,
     /// `f32`, or `f16` for the large matrix products where the device has it.
     pub precision: Precision,
-    /// Keep only what each layer takes and compute the layer again for its gradients: less memory, a third more time.
+    /// Keep only what each layer takes and compute the layer again for its gradients: less memory, a third more computing.
     pub recompute: bool,
     /// What a loss or gradient that is not finite does: `stop` the run, or `skip` the step.
     pub on_nonfinite: OnNonFinite,
