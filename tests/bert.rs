@@ -124,7 +124,7 @@ fn an_encoder_stored_alone_gives_the_states_of_bert_model_and_no_logits() {
         let model = MaskedLm::load(weight_file(&weights, &device), &config("encoder")).unwrap();
         assert_close(device_name, &hidden(&model, &sequences()), &goldens().f32("encoder.hidden"), TOLERANCE);
         let inputs = model.encoder.inputs(&sequences()).unwrap();
-        let error = model.forward(&inputs, &[0]).err().unwrap().to_string();
+        let error = model.logits_at(model.encoder.forward(&inputs), &[0]).err().unwrap().to_string();
         assert!(error.contains("no masked-LM head (architectures: BertModel)"), "{error}");
     }
 }

@@ -141,7 +141,7 @@ fn reference(change: impl FnOnce(&mut [f32], &mut [i64])) -> Vec<u8> {
     sequences.push(&[5, 20, 6]);
     sequences.push(&[5, 21, 22, 23, 6]);
     let chosen: Vec<usize> = (0..8).collect();
-    let logits = read(model.forward(&model.encoder.inputs(&sequences).unwrap(), &chosen));
+    let logits = read(model.logits_at(model.encoder.forward(&model.encoder.inputs(&sequences).unwrap()), &chosen));
     let ids: [i64; 10] = [5, 20, 6, 4, 4, 5, 21, 22, 23, 6];
     let mut mask: [i64; 10] = [1, 1, 1, 0, 0, 1, 1, 1, 1, 1];
     let mut padded = [&logits[..3 * width], &vec![0.0; 2 * width], &logits[3 * width..]].concat();

@@ -37,7 +37,7 @@ fn logits(model: &MaskedLm) -> Vec<f32> {
     let mut sequences = Sequences::default();
     sequences.push(&(0..20).map(|i| i * 37 % last).chain([last]).collect::<Vec<_>>());
     let chosen: Vec<usize> = (0..sequences.ids.len()).collect();
-    read(model.forward(&model.encoder.inputs(&sequences).unwrap(), &chosen).unwrap())
+    read(model.logits_at(model.encoder.forward(&model.encoder.inputs(&sequences).unwrap()), &chosen).unwrap())
 }
 
 #[test]

@@ -5,12 +5,13 @@
 
 use std::ops::Range;
 
-use anaume_shaders::cross_entropy::cross_entropy;
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 use crate::batch::Sequences;
 use crate::error::{Error, Result};
 use crate::heads::{FineTuned, HeadKind};
+use crate::layers::int_tensor;
+use crate::loss::cross_entropy_sums;
 use crate::tokenizer::Tokenizer;
 use crate::weights::read_back;
 
@@ -204,10 +205,7 @@ fn class_sums(logits_nl: Tensor<2>, classes: &[usize]) -> Result<Tensor<1>> {
     if let Some(class) = classes.iter().find(|class| **class >= num_labels) {
         return Err(Error::Input { message: format!("label {class} is beyond the model's {num_labels} labels") });
     }
-    let labels: Vec<i32> = classes.iter().map(|class| *class as i32).collect();
-    let labels_n: Tensor<1, Int> =
-        Tensor::from_data(TensorData::new(labels, [classes.len()]), (&logits_nl.device(), DType::I32));
-    Ok(cross_entropy(logits_nl, labels_n).sum_dim(1).squeeze_dim(1))
+    Ok(cross_entropy_sums(logits_nl, classes.iter().map(|class| *class as i32).collect()))
 }
 
 /// Values of examples of different lengths as rows of one length; what is missing gets a logit that no softmax sees.
@@ -221,8 +219,7 @@ fn ragged_rows(values_t: Tensor<1>, lengths: &[usize]) -> Tensor<2> {
         indices.extend((0..longest).map(|i| index(i) as i32));
         start += length;
     }
-    let indices: Tensor<1, Int> =
-        Tensor::from_data(TensorData::new(indices, [lengths.len() * longest]), (&device, DType::I32));
+    let indices = int_tensor(indices, [lengths.len() * longest], &device);
     let unseen = Tensor::from_data(TensorData::from([-1e9_f32]), &device);
     Tensor::cat(vec![values_t, unseen], 0).select(0, indices).reshape([lengths.len(), longest])
 }

@@ -6,12 +6,12 @@
 //! Legend of the shape suffixes: `t` tokens of all sequences, `d` hidden size, `m` masked tokens.
 
 use anaume_shaders::cross_entropy::cross_entropy;
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use crate::batch::Batch;
 use crate::config::LOGITS_AT_ONCE;
 use crate::error::Result;
-use crate::layers::rows;
+use crate::layers::{int_tensor, rows};
 use crate::modernbert::MaskedLm;
 
 /// `[2]`: the sum of the cross-entropies of the batch's masked tokens, and how many of them have the largest logit.
@@ -27,7 +27,7 @@ pub fn masked_lm(model: &MaskedLm, batch: &Batch) -> Result<Option<Tensor<1>>> {
 }
 
 /// The last hidden states `[m, d]` of the masked tokens, and their labels, in parts of at most `logits_at_once` logits or one
-/// token.
+/// token. At least one token is masked.
 pub(crate) fn parts<'a>(
     model: &MaskedLm,
     hidden_md: Tensor<2>,
@@ -36,16 +36,20 @@ pub(crate) fn parts<'a>(
 ) -> impl Iterator<Item = (Tensor<2>, &'a [u32])> {
     let at_once = (logits_at_once / model.encoder.embedding().num_rows()).max(1);
     // Of like size: a last part of a few rows would leave a device idle.
-    let num_parts = batch.labels.len().div_ceil(at_once).max(1);
-    let at_once = batch.labels.len().div_ceil(num_parts).max(1);
+    let num_parts = batch.labels.len().div_ceil(at_once);
+    let at_once = batch.labels.len().div_ceil(num_parts);
     let labels = batch.labels.chunks(at_once).enumerate();
     labels.map(move |(part, labels)| (hidden_md.clone().narrow(0, part * at_once, labels.len()), labels))
 }
 
 /// [`masked_lm`] of some tokens.
 pub(crate) fn sums(model: &MaskedLm, hidden_md: Tensor<2>, labels: &[u32]) -> Tensor<1> {
-    let logits_mv = model.logits(hidden_md);
-    let labels = TensorData::new(labels.iter().map(|label| *label as i32).collect(), [labels.len()]);
-    let labels_m: Tensor<1, Int> = Tensor::from_data(labels, (&logits_mv.device(), DType::I32));
+    cross_entropy_sums(model.logits(hidden_md), labels.iter().map(|label| *label as i32).collect())
+}
+
+/// `[2]`: the sum of the cross-entropies of logits `[m, v]` with their labels, and how many labels have the largest logit.
+pub(crate) fn cross_entropy_sums(logits_mv: Tensor<2>, labels: Vec<i32>) -> Tensor<1> {
+    let num_labels = labels.len();
+    let labels_m = int_tensor(labels, [num_labels], &logits_mv.device());
     cross_entropy(logits_mv, labels_m).sum_dim(1).squeeze_dim(1)
 }

@@ -118,11 +118,6 @@ impl MaskedLm {
         };
         Ok(head.logits(rows(hidden_td, chosen), self.encoder.embedding(), self.encoder.precision()).cast(DType::F32))
     }
-
-    /// Logits `[m, v]` of the tokens `chosen` of packed sequences. Error: the checkpoint has no head for it.
-    pub fn forward(&self, inputs: &Inputs, chosen: &[usize]) -> Result<Tensor<2>> {
-        self.logits_at(self.encoder.forward(inputs), chosen)
-    }
 }
 
 impl Parameters for MaskedLm {

@@ -169,15 +169,8 @@ impl Encoder {
     }
 
     /// [`Self::forward`], showing the residual stream before each layer (index 0 is the embedding) and the final output.
-    pub fn forward_observed(&self, inputs: &Inputs, mut observe: impl FnMut(usize, &Tensor<2>)) -> Tensor<2> {
-        let pass = self.pass(inputs);
-        let mut x_td = pass.embed();
-        for index in 0..self.layers.len() {
-            observe(index, &x_td);
-            x_td = pass.layer(index, x_td);
-        }
-        observe(self.layers.len(), &x_td);
-        x_td
+    pub fn forward_observed(&self, inputs: &Inputs, observe: impl FnMut(usize, &Tensor<2>)) -> Tensor<2> {
+        self.pass(inputs).all(observe)
     }
 
     /// [`Self::forward`] in parts, for who wants to run a part again.
@@ -199,6 +192,17 @@ impl Pass<'_> {
     /// How many layers there are.
     pub fn num_layers(&self) -> usize {
         self.encoder.layers.len()
+    }
+
+    /// See [`Encoder::forward_observed`].
+    pub fn all(&self, mut observe: impl FnMut(usize, &Tensor<2>)) -> Tensor<2> {
+        let mut x_td = self.embed();
+        for index in 0..self.num_layers() {
+            observe(index, &x_td);
+            x_td = self.layer(index, x_td);
+        }
+        observe(self.num_layers(), &x_td);
+        x_td
     }
 
     /// What the first layer takes, `[t, d]`.
@@ -269,11 +273,6 @@ impl MaskedLm {
     /// Logits `[m, v]`, in the precision's type, of the tokens `chosen`, given the last hidden states `[t, d]`.
     pub fn logits_at(&self, hidden_td: Tensor<2>, chosen: &[usize]) -> Tensor<2> {
         self.logits(rows(hidden_td, chosen))
-    }
-
-    /// Logits `[m, v]`, in the precision's type, of the tokens `chosen` of packed sequences.
-    pub fn forward(&self, inputs: &Inputs, chosen: &[usize]) -> Tensor<2> {
-        self.logits_at(self.encoder.forward(inputs), chosen)
     }
 }
 

@@ -4,6 +4,7 @@
 //! whose manifest verifies.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anaume_core::config::ModelConfig;
@@ -12,6 +13,7 @@ use anaume_core::weights::{
     HostTensor, StoredType, f32_values, parameters_hash, read_parameters, read_safetensors, write_safetensors,
 };
 use anyhow::{Context, ensure};
+use fs4::FileExt;
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Cursor;
@@ -27,6 +29,19 @@ const MOMENTS: &str = "optimizer.safetensors";
 const FOLDER_PREFIX: &str = "step-";
 /// Begins the names of checkpoints that are being removed: a half-removed folder must not look like a checkpoint.
 const REMOVING: &str = ".removing-";
+
+/// Takes the run folder for this process, as long as the file is open.
+pub fn lock(out: &Path) -> anyhow::Result<File> {
+    let path = out.join(".lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match FileExt::try_lock(&file) {
+        Ok(()) => Ok(file),
+        Err(fs4::TryLockError::WouldBlock) => {
+            Err(Coded::error(Exit::Usage, format!("another process is training in {}", out.display())))
+        }
+        Err(fs4::TryLockError::Error(cause)) => Err(cause).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
 
 /// Everything of a run in progress that is neither a parameter nor a moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

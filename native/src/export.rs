@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anaume_core::config::Precision;
 use anaume_core::export::weight_files;
 use anaume_core::infer::{Candidate, Engine};
 use anaume_core::model::MaskedLm;
@@ -76,7 +77,7 @@ pub fn run(Command::Web(args): Command) -> anyhow::Result<()> {
         agreement: None,
     };
     if exported.config.has_lm_head() {
-        model.agreement = Some(agreement(&load_engine(&args.model, &Device::flex())?, &exported)?);
+        model.agreement = Some(agreement(&load_engine(&args.model, &Device::flex(), Precision::F32)?, &exported)?);
     }
     let size_bytes = model.files.iter().map(|file| file.size_bytes).sum();
     let agreement = model.agreement;

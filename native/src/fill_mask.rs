@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anaume_core::config::Pooling;
+use anaume_core::config::{Pooling, Precision};
 use anaume_core::infer::FillMask;
 use anaume_core::tokenizer::MaskConvention;
 use anyhow::{Context, bail};
@@ -46,8 +46,7 @@ pub fn fill_mask(args: &FillMaskArgs) -> anyhow::Result<()> {
     let device = args.inference.open(&args.device)?.device;
     let mut answers = Vec::with_capacity(args.model.len());
     for dir in &args.model {
-        let mut engine = load_engine(dir, &device)?;
-        engine.set_precision(args.inference.precision);
+        let engine = load_engine(dir, &device, args.inference.precision)?;
         answers.push(pollster::block_on(engine.fill_mask(&args.texts, args.top_k, convention))?);
     }
     if args.json {
@@ -128,8 +127,8 @@ pub fn embed(args: &EmbedArgs) -> anyhow::Result<()> {
         ));
     }
     let texts = crate::data::texts(std::slice::from_ref(&args.input), "text")?;
-    let mut engine = load_engine(&args.model, &args.inference.open(&args.device)?.device)?;
-    engine.set_precision(args.inference.precision);
+    let device = args.inference.open(&args.device)?.device;
+    let engine = load_engine(&args.model, &device, args.inference.precision)?;
     let pooling = if args.pooling == "cls" { Pooling::Cls } else { Pooling::Mean };
     let mut vectors = Vec::with_capacity(texts.len());
     let progress = Progress::new(texts.len() as u64, "texts", 0);
@@ -187,5 +186,5 @@ fn matrix_safetensors(vectors: &[Vec<f32>], width: usize) -> anyhow::Result<Vec<
 
 /// Loads a model and fills the masks of a few texts: what quickstart shows.
 pub fn show(dir: &Path, texts: &[String], device: &burn::tensor::Device) -> anyhow::Result<Vec<FillMask>> {
-    Ok(pollster::block_on(load_engine(dir, device)?.fill_mask(texts, 5, MaskConvention::Clean))?)
+    Ok(pollster::block_on(load_engine(dir, device, Precision::F32)?.fill_mask(texts, 5, MaskConvention::Clean))?)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anaume_core::config::{ModelConfig, preset_names};
+use anaume_core::config::{ModelConfig, Precision, preset_names};
 use anaume_core::export::INDEX;
 use anaume_core::infer::{Engine, check_rows};
 use anaume_core::model::Config;
@@ -161,11 +161,14 @@ pub fn load_masked_lm(dir: &Path, config: &ModelConfig, device: &Device) -> anyh
     load().with_context(|| dir.display().to_string())
 }
 
-/// Loads a masked language model with its tokenizer.
-pub fn load_engine(dir: &Path, device: &Device) -> anyhow::Result<Engine> {
+/// Loads a masked language model with its tokenizer, to compute in `precision`.
+pub fn load_engine(dir: &Path, device: &Device, precision: Precision) -> anyhow::Result<Engine> {
     let (config_json, tokenizer) = (read(&dir.join("config.json"))?, crate::tokenizer::load(dir)?);
     let weights = read_weights(dir, device)?;
-    Engine::with_tokenizer(&config_json, weights, tokenizer).with_context(|| dir.display().to_string())
+    let engine = Engine::with_tokenizer(&config_json, weights, tokenizer);
+    let mut engine = engine.with_context(|| dir.display().to_string())?;
+    engine.set_precision(precision);
+    Ok(engine)
 }
 
 /// Makes a model folder; returns the hash of its parameters.

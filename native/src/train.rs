@@ -14,7 +14,6 @@ use anaume_core::tokenizer::Tokenizer;
 use anaume_core::train_step::{Evaluation, StepOutcome, Trainer};
 use anyhow::{Context, bail};
 use burn::tensor::Device;
-use fs4::FileExt;
 
 use crate::checkpoint::{self, TrainerState};
 use crate::data::dataset::Dataset;
@@ -139,7 +138,7 @@ impl Session {
     fn open(args: &Args, plan: Plan, config: ModelConfig, dataset: &Dataset, ready: Ready) -> anyhow::Result<Self> {
         let out = &args.out;
         std::fs::create_dir_all(out).with_context(|| format!("cannot make the run folder {}", out.display()))?;
-        let lock = lock(out)?;
+        let lock = checkpoint::lock(out)?;
         checkpoint::clear_leftovers(out)?;
         let tokenizer = crate::tokenizer::load(&args.model)?;
         anaume_core::infer::check_rows(config.vocab_size, &tokenizer)?;
@@ -427,19 +426,6 @@ fn batch_flops(config: &ModelConfig, batch: &Batch) -> f64 {
     let lengths = &batch.sequences.lengths;
     let encoder: f64 = lengths.iter().map(|length| config.encoder_flops_per_token(*length) * *length as f64).sum();
     3.0 * (encoder + config.head_flops_per_token() * batch.masked.len() as f64)
-}
-
-/// Takes the run folder for this process.
-fn lock(out: &Path) -> anyhow::Result<File> {
-    let path = out.join(".lock");
-    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    match FileExt::try_lock(&file) {
-        Ok(()) => Ok(file),
-        Err(fs4::TryLockError::WouldBlock) => {
-            Err(Coded::error(Exit::Usage, format!("another process is training in {}", out.display())))
-        }
-        Err(fs4::TryLockError::Error(cause)) => Err(cause).with_context(|| format!("cannot lock {}", path.display())),
-    }
 }
 
 fn checkpoint_to_resume(args: &Args) -> anyhow::Result<Option<PathBuf>> {

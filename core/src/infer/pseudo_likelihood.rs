@@ -7,13 +7,14 @@
 //! Legend of the shape suffixes: `t` tokens of all copies, `d` hidden size, `m` masked tokens, `v` vocabulary.
 
 use anaume_shaders::cross_entropy::cross_entropy;
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::Engine;
 use crate::batch::{Sequences, groups_within};
 use crate::error::{Error, Result};
+use crate::layers::int_tensor;
 use crate::weights::read_back;
 
 /// Tokens of all copies in one forward pass: enough to fill a device, little enough to stop between two.
@@ -60,8 +61,7 @@ impl Engine {
         let hidden_td = self.model.encoder.forward(&self.model.encoder.inputs(&sequences)?);
         let at_once = self.logit_rows_at_once();
         let parts = masked_m.chunks(at_once).zip(labels_m.chunks(at_once)).map(|(masked, labels)| {
-            let labels = TensorData::new(labels.to_vec(), [labels.len()]);
-            let labels: Tensor<1, Int> = Tensor::from_data(labels, (&hidden_td.device(), DType::I32));
+            let labels = int_tensor(labels.to_vec(), [labels.len()], &hidden_td.device());
             Ok(cross_entropy(self.model.logits_at(hidden_td.clone(), masked)?, labels).narrow(0, 0, 1))
         });
         Ok(Tensor::cat(parts.collect::<Result<_>>()?, 1))

@@ -7,7 +7,7 @@ use anaume_core::optim::{AdamW, AdamWConfig};
 use anaume_core::train_step::Trainer;
 use serde_json::json;
 
-use super::{step, time};
+use super::{quartiles, step, time};
 use crate::data::dataset::Dataset;
 use crate::data::loader::{Cursor, Loader, LoaderConfig, Tokenize};
 use crate::device::{Choice, check_precision};
@@ -85,13 +85,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let tokens = compare(&source, threads)?;
     let all = || source.batches(threads)?.try_for_each(|batch| batch.map(drop));
     let seconds = time(args.runs, all)?;
-    let median = seconds[seconds.len() / 2];
+    let [first, median, third] = quartiles(&seconds);
     let step_seconds = if args.measure_step { Some(measure_step(args, &recipe, &source)?) } else { args.step_seconds };
     let share = step_seconds.map(|step| median / args.steps as f64 / step);
     if args.json {
         let document = json!({
             "what": "load", "recipe": args.recipe, "threads": threads, "steps": args.steps, "tokens": tokens,
-            "seconds": median, "quartiles": [seconds[seconds.len() / 4], seconds[seconds.len() * 3 / 4]],
+            "seconds": median, "quartiles": [first, third],
             "tokens_per_second": tokens as f64 / median, "step_seconds": step_seconds, "share_of_step": share,
         });
         println!("{document:#}");
@@ -128,6 +128,7 @@ fn measure_step(args: &Args, recipe: &Recipe, source: &Source) -> anyhow::Result
     check_precision(&ready.device, recipe.train.precision)?;
     let model = load_masked_lm(&args.model, &load_config(&args.model)?, &ready.device)?;
     let mut trainer = Trainer::new(model, AdamW::new(AdamWConfig::default()), recipe.train.precision)?;
+    trainer.recompute = recipe.train.recompute;
     let rows = recipe.train.micro_batch_rows.min(source.rows);
     let mut loader = Loader::new(
         source.dataset.split("train")?,
@@ -138,5 +139,5 @@ fn measure_step(args: &Args, recipe: &Recipe, source: &Source) -> anyhow::Result
     )?;
     let batch = loader.next_batch(rows)?.0;
     let seconds = time(3, || step(&mut trainer, &batch))?;
-    Ok(seconds[seconds.len() / 2] * source.rows as f64 / rows as f64)
+    Ok(quartiles(&seconds)[1] * source.rows as f64 / rows as f64)
 }

@@ -144,13 +144,13 @@ fn model(what: &str, args: &Args, recompute: bool) -> anyhow::Result<()> {
             (time(args.shape.runs, || step(&mut trainer, &batch))?, flops)
         }
     };
-    let median = seconds[seconds.len() / 2];
+    let [first, median, third] = quartiles(&seconds);
     let share = flops / median / peak;
     let memory = host::peak_memory_bytes();
     if args.shape.json {
         let document = json!({
             "what": what, "batch": args.shape.batch, "length": args.shape.length, "precision": args.shape.precision, "device": ready.description,
-            "seconds": median, "best": seconds[0], "quartiles": [seconds[seconds.len() / 4], seconds[seconds.len() * 3 / 4]],
+            "seconds": median, "best": seconds[0], "quartiles": [first, third],
             "tokens_per_second": tokens as f64 / median, "matmul_peak_flops": peak, "share_of_peak": share,
             "peak_bytes": memory,
         });
@@ -228,6 +228,11 @@ fn time(runs: usize, mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Re
     }
     seconds.sort_by(f64::total_cmp);
     Ok(seconds)
+}
+
+/// First quartile, median and third quartile of sorted seconds.
+fn quartiles(seconds: &[f64]) -> [f64; 3] {
+    [1, 2, 3].map(|quarter| seconds[seconds.len() * quarter / 4])
 }
 
 /// Seconds of one call in each run, sorted: enough calls are enqueued at a time that waiting for the device does not count.

@@ -20,7 +20,7 @@ use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{LLM_JP_VOCAB_SIZE, Shape, matmul_peak, time_enqueued};
+use super::{LLM_JP_VOCAB_SIZE, Shape, matmul_peak, quartiles, time_enqueued};
 use crate::device::check_precision;
 use crate::exit::{Coded, Exit};
 use crate::plan::name;
@@ -350,18 +350,18 @@ fn measure(op: &Op, args: &Args, peaks: [f64; 2], device: &Device) -> anyhow::Re
     }
     let inputs_of_op = inputs(&op.shapes, op.dtypes, device);
     let seconds = forward_seconds(op, &inputs_of_op, runs, device)?;
-    let median = seconds[seconds.len() / 2];
+    let [first, median, third] = quartiles(&seconds);
     let mut with_gradient_seconds = None;
     if op.has_gradient {
         let tracked = tracked(inputs_of_op);
         let seconds = time_enqueued(runs, device, || drop((op.run)(tracked.clone()).backward()))?;
-        with_gradient_seconds = Some(seconds[seconds.len() / 2]);
+        with_gradient_seconds = Some(quartiles(&seconds)[1]);
     }
     let (flops_per_second, bytes_per_second) = (op.flops / median, op.bytes / median);
     Ok(Measured {
         name: op.name,
         seconds: median,
-        quartiles: [seconds[seconds.len() / 4], seconds[seconds.len() * 3 / 4]],
+        quartiles: [first, third],
         with_gradient_seconds,
         flops_per_second,
         bytes_per_second,

@@ -9,7 +9,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
 
 use super::ops::copy_peak;
-use super::time;
+use super::{quartiles, time};
 use crate::exit::{Coded, Exit};
 use crate::files::read;
 use crate::progress::{format_count, format_si};
@@ -62,12 +62,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let seconds = time(args.queries, search)?;
     let bytes = 4.0 * (num_passages * width) as f64;
-    let (median, copy) = (seconds[seconds.len() / 2], copy_peak(&Device::flex(), 5)?);
+    let ([first, median, third], copy) = (quartiles(&seconds), copy_peak(&Device::flex(), 5)?);
     let share = bytes / median / copy;
     if args.json {
         let document = json!({
             "what": "search", "passages": num_passages, "width": width, "k": args.k, "compared": COMPARED,
-            "seconds": median, "quartiles": [seconds[seconds.len() / 4], seconds[seconds.len() * 3 / 4]],
+            "seconds": median, "quartiles": [first, third],
             "queries_per_second": 1.0 / median, "bytes_per_second": bytes / median, "copy_peak_bytes": copy,
             "share_of_peak": share,
         });

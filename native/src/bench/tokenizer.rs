@@ -6,7 +6,7 @@ use anaume_core::tokenizer::{MaskConvention, Tokenizer};
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::time;
+use super::{quartiles, time};
 use crate::data::texts;
 use crate::exit::{Coded, Exit};
 use crate::progress::format_count;
@@ -53,11 +53,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let seconds = time(args.runs, encode)?;
     let bytes: usize = documents.iter().map(String::len).sum();
-    let speed = bytes as f64 / 1e6 / seconds[seconds.len() / 2];
+    let [_, median, _] = quartiles(&seconds);
+    let speed = bytes as f64 / 1e6 / median;
     if args.json {
         let document = json!({
             "what": "tokenizer", "documents": documents.len(), "same_ids": same, "bytes": bytes, "threads": args.threads,
-            "seconds": seconds[seconds.len() / 2], "mb_per_second": speed,
+            "seconds": median, "mb_per_second": speed,
         });
         println!("{document:#}");
         return Ok(());

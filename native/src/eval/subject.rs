@@ -44,9 +44,7 @@ impl Subject {
     /// The model with its tokenizer, loaded once.
     pub fn engine(&self) -> anyhow::Result<&Engine> {
         if self.engine.get().is_none() {
-            let mut engine = load_engine(&self.dir, &self.device)?;
-            engine.set_precision(self.precision);
-            _ = self.engine.set(engine);
+            _ = self.engine.set(load_engine(&self.dir, &self.device, self.precision)?);
         }
         Ok(self.engine.get().expect("it was set above"))
     }
