@@ -56,7 +56,9 @@ fn recomputation_takes_less_memory() {
     let peak = |more: &[&str]| {
         let shape = ["--batch", "64", "--length", "256", "--runs", "1", "--device", "cpu", "--json"];
         let measured = succeed(&[&["bench", "step", "--model", &model], &shape[..], more].concat());
-        serde_json::from_str::<Value>(&measured).unwrap()["peak_bytes"].as_u64()
+        let measured: Value = serde_json::from_str(&measured).unwrap();
+        assert_eq!(measured["recompute"], !more.is_empty());
+        measured["peak_bytes"].as_u64()
     };
     let (Some(kept), Some(recomputed)) = (peak(&[]), peak(&["--recompute"])) else {
         skip("this system does not say a process's memory");

@@ -149,8 +149,8 @@ fn model(what: &str, args: &Args, recompute: bool) -> anyhow::Result<()> {
     let memory = host::peak_memory_bytes();
     if args.shape.json {
         let document = json!({
-            "what": what, "batch": args.shape.batch, "length": args.shape.length, "precision": args.shape.precision, "device": ready.description,
-            "seconds": median, "best": seconds[0], "quartiles": [first, third],
+            "what": what, "batch": args.shape.batch, "length": args.shape.length, "precision": args.shape.precision, "recompute": recompute,
+            "device": ready.description, "seconds": median, "best": seconds[0], "quartiles": [first, third],
             "tokens_per_second": tokens as f64 / median, "matmul_peak_flops": peak, "share_of_peak": share,
             "peak_bytes": memory,
         });
