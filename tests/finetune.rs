@@ -35,7 +35,7 @@ fn start(goldens: &Golden, name: &str, kind: HeadKind, device: &Device) -> FineT
     let mut tensors: BTreeMap<String, HostTensor> = file
         .iter()
         .map(|(name, view)| {
-            let values = f32_values(name, &view).unwrap();
+            let values = f32_values(name, view.dtype(), view.data()).unwrap();
             (name.to_owned(), HostTensor { name: name.into(), shape: view.shape().to_vec(), values })
         })
         .collect();

@@ -194,7 +194,12 @@ pub fn assert_holds(file: &[u8], tensors: &[HostTensor]) {
     for tensor in tensors {
         let view = file.tensor(&tensor.name).unwrap();
         assert_eq!(view.shape(), tensor.shape, "{}", tensor.name);
-        assert_eq!(bits(&f32_values(&tensor.name, &view).unwrap()), bits(&tensor.values), "{}", tensor.name);
+        assert_eq!(
+            bits(&f32_values(&tensor.name, view.dtype(), view.data()).unwrap()),
+            bits(&tensor.values),
+            "{}",
+            tensor.name
+        );
     }
 }
 

@@ -1,51 +1,101 @@
-//! The own Unigram path: the ids and offsets of the library, on whole documents and on hard text.
+//! The program's own Unigram gives what the `tokenizers` library gives for the files that it reads without the library.
 
-use std::path::Path;
+use std::sync::OnceLock;
 
-use anaume_core::tokenizer::{Encoding, MaskConvention, Tokenizer};
+use anaume_core::tokenizer::{MaskConvention, Tokenizer};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::tokenizer::{hard_text, llm_jp, small};
 
-/// What the library gives for a text; none for one that spells special tokens or byte pieces, which it takes for them.
-fn of_the_library(tokenizer: &Tokenizer, text: &str) -> Option<Encoding> {
-    let encoded = tokenizer.encode(text, MaskConvention::Hf).unwrap();
-    let body = 1..encoded.ids.len() - 1;
-    let spells_special = text.contains("<0x") || encoded.ids[body.clone()].iter().any(|id| tokenizer.is_special(*id));
-    (!spells_special).then(|| Encoding {
-        ids: encoded.ids[body.clone()].to_vec(),
-        offsets: encoded.offsets[body].to_vec(),
-        mask_positions: Vec::new(),
+const JSON: &[u8] = include_bytes!("golden/tokenizer/small/tokenizer.json");
+const CONFIG: &[u8] = include_bytes!("golden/tokenizer/small/tokenizer_config.json");
+
+/// The small tokenizer after a change of its `tokenizer.json`.
+fn changed(change: impl FnOnce(&mut Value)) -> Tokenizer {
+    let mut json = serde_json::from_slice(JSON).unwrap();
+    change(&mut json);
+    Tokenizer::from_bytes(json.to_string().as_bytes(), Some(CONFIG)).unwrap()
+}
+
+/// The small tokenizer in a form that only the library reads: its normaliser in a sequence of one.
+fn through_the_library() -> &'static Tokenizer {
+    static LIBRARY: OnceLock<Tokenizer> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        changed(|json| json["normalizer"] = json!({ "type": "Sequence", "normalizers": [json["normalizer"].clone()] }))
     })
 }
 
-fn assert_as_in_the_library(tokenizer: &Tokenizer, text: &str) -> bool {
-    let Some(expected) = of_the_library(tokenizer, text) else { return false };
-    assert!(tokenizer.encode_body(text).unwrap() == expected, "{:?}", text.chars().take(60).collect::<String>());
-    true
+#[test]
+fn prepared_files_are_read_without_the_library() {
+    assert_eq!(through_the_library().algorithm(), "Hugging Face tokenizers");
+    for tokenizer in [Some(small()), llm_jp()].into_iter().flatten() {
+        assert_eq!(tokenizer.algorithm(), "Unigram");
+    }
 }
 
 #[test]
-fn whole_documents_have_the_ids_and_offsets_of_the_library() {
-    let Some(tokenizer) = llm_jp() else { return };
-    let data = std::env::var_os("ANAUME_DATA").expect("the tokenizer was read from there");
-    let mut compared = 0;
-    for file in ["wiki_kyoto/eval.jsonl.gz", "aozora/valid.jsonl.gz", "law_ja/acts.jsonl.gz"] {
-        let file = std::fs::File::open(Path::new(&data).join(file)).unwrap();
-        let lines = std::io::BufRead::lines(std::io::BufReader::new(flate2::read::MultiGzDecoder::new(file)));
-        for line in lines.take(40) {
-            let document: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            compared += usize::from(assert_as_in_the_library(tokenizer, document["text"].as_str().unwrap()));
-        }
+fn what_is_not_as_prepared_is_left_to_the_library() {
+    let changes: [(&str, Value); 8] = [
+        ("/normalizer/normalizers/1/content", json!("_")),
+        ("/pre_tokenizer", json!({ "type": "Whitespace" })),
+        ("/post_processor/single/2", json!({ "Sequence": { "id": "A", "type_id": 0 } })),
+        ("/added_tokens/3/lstrip", json!(true)),
+        ("/added_tokens/3/normalized", json!(true)),
+        ("/added_tokens/3/special", json!(false)),
+        ("/model/vocab/300/0", json!("<s>")),
+        ("/decoder", Value::Null),
+    ];
+    for (place, value) in changes {
+        let tokenizer = changed(|json| *json.pointer_mut(place).unwrap() = value);
+        assert_eq!(tokenizer.algorithm(), "Hugging Face tokenizers", "{place}");
     }
-    assert!(compared > 90, "{compared} documents");
+    let other_names = br#"{ "cls_token": "<s>", "sep_token": "</s>" }"#;
+    let tokenizer = Tokenizer::from_bytes(JSON, Some(other_names)).unwrap();
+    assert_eq!(tokenizer.algorithm(), "Hugging Face tokenizers");
+}
+
+#[test]
+fn pieces_are_those_of_the_library() {
+    let (own, library) = (small(), through_the_library());
+    assert_eq!((own.num_ids(), own.special()), (library.num_ids(), library.special()));
+    for id in 0..own.num_ids() as u32 + 2 {
+        assert_eq!((own.piece(id), own.kind(id)), (library.piece(id), library.kind(id)), "{id}");
+        assert_eq!(own.decode(&[id]).unwrap(), library.decode(&[id]).unwrap(), "{id}");
+    }
+}
+
+#[test]
+fn the_spelling_of_the_unknown_piece_is_text_as_in_sentencepiece() {
+    // The library takes it for the piece, which is then cut after its first character: the same ids, other offsets.
+    let [found, expected] = [small(), through_the_library()].map(|tokenizer| tokenizer.encode_body("<unk>").unwrap());
+    assert_eq!(found.ids, expected.ids);
 }
 
 proptest! {
     #[test]
-    fn hard_text_has_the_ids_and_offsets_of_the_library(text in hard_text(), any in "\\PC{0,40}") {
-        assert_as_in_the_library(small(), &text);
-        assert_as_in_the_library(small(), &any);
+    fn texts_and_pairs_are_cut_as_by_the_library(any in any::<String>(), hard in hard_text(), other in hard_text()) {
+        let (own, library) = (small(), through_the_library());
+        for convention in [MaskConvention::Hf, MaskConvention::Clean] {
+            let is_clean = convention == MaskConvention::Clean;
+            let [any, hard, other] =
+                [&any, &hard, &other].map(|text| if is_clean { text.replace("<unk>", "") } else { text.clone() });
+            for text in [&any, &hard] {
+                let (found, expected) = (own.encode(text, convention).unwrap(), library.encode(text, convention).unwrap());
+                prop_assert_eq!(own.decode(&found.ids).unwrap(), library.decode(&found.ids).unwrap());
+                prop_assert_eq!(found, expected);
+            }
+            let pair = |tokenizer: &Tokenizer| tokenizer.encode_pair(&hard, &other, convention).unwrap();
+            prop_assert_eq!(pair(own), pair(library));
+        }
+    }
+
+    #[test]
+    fn parts_of_a_text_are_cut_as_by_the_library(hard in hard_text()) {
+        let text = hard.replace("<unk>", "");
+        for at in text.char_indices().map(|(at, _)| at) {
+            let part = |tokenizer: &Tokenizer| tokenizer.encode_part(&text, at..text.len()).unwrap();
+            prop_assert_eq!(part(small()), part(through_the_library()));
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Weight files are strict both ways, and every damaged one is refused with the name of the tensor or the byte.
 
+use std::io::{self, Read};
+
 use anaume_core::error::Error;
-use anaume_core::weights::read_safetensors;
+use anaume_core::weights::{WeightFile, read_safetensors};
 use anaume_tests::{golden, golden_config, masked_lm};
 use burn::tensor::Device;
 use half::{bf16, f16};
@@ -235,6 +237,35 @@ fn other_files_are_refused() {
 #[test]
 fn an_empty_but_valid_file_lacks_the_first_tensor() {
     assert_names(&refusal(&with_header("{}", 0)), EMBEDDING, "does not have it");
+}
+
+/// A file on a disk that fails after `left` bytes.
+struct Failing<'a> {
+    bytes: &'a [u8],
+    left: usize,
+}
+
+impl Read for Failing<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = out.len().min(self.left);
+        if count == 0 {
+            return Err(io::Error::other("the disk failed"));
+        }
+        self.left -= count;
+        self.bytes.read(&mut out[..count])
+    }
+}
+
+#[test]
+fn a_disk_that_fails_while_weights_are_read_is_an_error_wherever_it_fails() {
+    let bytes = plain();
+    for left in (0..bytes.len()).step_by(997).chain([8, bytes.len() - 1]) {
+        let mut file = Failing { bytes: &bytes, left };
+        let error = WeightFile::empty(&Device::flex()).read(&mut file, bytes.len() as u64).unwrap_err();
+        assert!(matches!(error, Error::Unreadable { .. }) && error.to_string().contains("the disk failed"), "{error}");
+    }
+    let mut file = Failing { bytes: &bytes, left: bytes.len() };
+    assert!(WeightFile::empty(&Device::flex()).read(&mut file, bytes.len() as u64).is_ok());
 }
 
 proptest! {

@@ -33,6 +33,12 @@ pub enum Error {
         /// What is wrong there.
         message: String,
     },
+    /// The system refused to read on.
+    #[error("cannot be read: {cause}")]
+    Unreadable {
+        /// What the system said.
+        cause: std::io::Error,
+    },
     /// A tokenizer cannot be read, adapted or trained.
     #[error("tokenizer: {message}")]
     Tokenizer {

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use half::{bf16, f16};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 pub use crate::config::StoredType;
 
@@ -26,8 +28,13 @@ pub struct WeightFile {
 /// A tensor of a file that no one asked for yet.
 struct StoredTensor {
     shape: Vec<usize>,
-    /// As f32; an error for a type that no parameter has.
-    values: Result<Vec<f32>>,
+    data: Data,
+}
+
+/// The values of a tensor as the file has them: made f32 when they are asked for, so that memory holds few of them twice.
+enum Data {
+    F32(Vec<f32>),
+    Other(Dtype, Vec<u8>),
 }
 
 impl WeightFile {
@@ -50,17 +57,21 @@ impl WeightFile {
         Self { tensors, allowed, max_buffer_bytes: usize::MAX, device: device.clone() }
     }
 
-    /// Adds a file, whose bytes are not needed afterwards. Errors as of [`Self::from_shards`].
-    pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
-        let file = read_safetensors(bytes)?;
-        for (name, view) in file.iter().filter(|(name, _)| !name.ends_with(SCALE_SUFFIX)) {
-            let values = match view.dtype() {
-                Dtype::I8 => dequantized(name, &view, &file),
-                _ => f32_values(name, &view),
-            };
-            let tensor = StoredTensor { shape: view.shape().to_vec(), values };
-            if self.tensors.insert(name.to_owned(), tensor).is_some() {
-                return Err(weight_error(name, "two files of the model have this tensor"));
+    /// Adds a file. Errors as of [`Self::from_shards`].
+    pub fn add(&mut self, mut bytes: &[u8]) -> Result<()> {
+        let num_bytes = bytes.len() as u64;
+        self.read(&mut bytes, num_bytes)
+    }
+
+    /// Adds a file of `num_bytes` as it is read, tensor by tensor. Errors as of [`Self::from_shards`], and
+    /// [`Error::Format`] where it cannot be read on.
+    pub fn read(&mut self, file: &mut impl Read, num_bytes: u64) -> Result<()> {
+        let header = read_header(file, num_bytes)?;
+        for name in header.offset_keys() {
+            let Some(info) = header.info(&name) else { continue };
+            let tensor = StoredTensor { shape: info.shape.clone(), data: read_data(file, info)? };
+            if self.tensors.insert(name.clone(), tensor).is_some() {
+                return Err(weight_error(&name, "two files of the model have this tensor"));
             }
         }
         Ok(())
@@ -112,7 +123,7 @@ impl WeightFile {
 
     /// The values of a parameter, which the file then holds no more.
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let stored = self.stored_name(name).and_then(|stored| self.tensors.remove(&stored)).ok_or_else(|| {
+        let stored = self.stored_name(name).and_then(|stored| self.remove(&stored)).ok_or_else(|| {
             weight_error(
                 name,
                 "the model needs this tensor and the file does not have it; does config.json belong to the file?",
@@ -127,20 +138,45 @@ impl WeightFile {
             let message = format!("element {index} is {}; the file is damaged or its training diverged", values[index]);
             return Err(weight_error(name, message));
         }
-        self.allow_tied_copies(name, &values);
+        self.allow_tied_copies(name, &values)?;
         Ok(values)
     }
 
     /// Needs no one to ask for the stored copies of a parameter that equal it.
-    fn allow_tied_copies(&mut self, name: &str, values: &[f32]) {
+    fn allow_tied_copies(&mut self, name: &str, values: &[f32]) -> Result<()> {
         for (copy, _) in TIED.iter().filter(|(_, to)| *to == name) {
-            let stored = self.tensors.get(*copy).and_then(|stored| stored.values.as_ref().ok());
-            let same_bits = |copy: &Vec<f32>| copy.iter().map(|a| a.to_bits()).eq(values.iter().map(|b| b.to_bits()));
-            if stored.is_some_and(same_bits) {
+            let Some(Removed { shape, values: copied }) = self.remove(copy) else { continue };
+            let copied = copied?;
+            if copied.iter().map(|a| a.to_bits()).eq(values.iter().map(|b| b.to_bits())) {
                 self.allow_unused(&[copy]);
             }
+            self.tensors.insert((*copy).to_owned(), StoredTensor { shape, data: Data::F32(copied) });
         }
+        Ok(())
     }
+
+    /// Takes a tensor out of the file, with the scales of its levels where it has some.
+    fn remove(&mut self, stored_name: &str) -> Option<Removed> {
+        let StoredTensor { shape, data } = self.tensors.remove(stored_name)?;
+        let values = match data {
+            Data::F32(values) => Ok(values),
+            Data::Other(Dtype::I8, levels) => {
+                let scale_name = format!("{stored_name}{SCALE_SUFFIX}");
+                let scales =
+                    self.remove(&scale_name).ok_or_else(|| weight_error(&scale_name, "the file lacks these scales"));
+                scales.and_then(|scales| dequantized(&scale_name, &shape, &levels, scales))
+            }
+            Data::Other(dtype, bytes) => f32_values(stored_name, dtype, &bytes),
+        };
+        Some(Removed { shape, values })
+    }
+}
+
+/// A tensor that is out of its file.
+struct Removed {
+    shape: Vec<usize>,
+    /// An error for a type that no parameter has.
+    values: Result<Vec<f32>>,
 }
 
 /// Parameters that may be stored twice, and what each equals.
@@ -178,37 +214,63 @@ impl ParameterSource for WeightFile {
     }
 }
 
+/// Most bytes of a header: a large model's has one megabyte.
+const MAX_HEADER_BYTES: u64 = 1 << 24;
+
+/// Reads the header of a safetensors file of `num_bytes`; every damage is an error with its byte.
+fn read_header(file: &mut impl Read, num_bytes: u64) -> Result<Metadata> {
+    let damaged = |byte: u64, message: String| Error::Format { format: "safetensors", byte, message };
+    if num_bytes < 8 {
+        return Err(damaged(num_bytes, "the file ends inside its header".into()));
+    }
+    let claimed = u64::from_le_bytes(read_values(file, 8)?.try_into().unwrap_or_default());
+    if claimed > MAX_HEADER_BYTES {
+        return Err(damaged(0, format!("the header claims {claimed} bytes, more than any real file")));
+    }
+    if claimed > num_bytes - 8 {
+        return Err(damaged(
+            0,
+            format!(
+                "the header claims {claimed} bytes and the file has {num_bytes}; it is truncated or not safetensors"
+            ),
+        ));
+    }
+    let header: Metadata = serde_json::from_slice(&read_values(file, claimed as usize)?)
+        .map_err(|cause| damaged(8, format!("damaged header: {cause}")))?;
+    if header.data_len() as u64 != num_bytes - 8 - claimed {
+        let message = "the file does not end where its header says; it is truncated, download it again";
+        return Err(damaged(num_bytes, message.into()));
+    }
+    Ok(header)
+}
+
+/// The next tensor of a file.
+fn read_data(file: &mut impl Read, info: &TensorInfo) -> Result<Data> {
+    let num_bytes = info.data_offsets.1 - info.data_offsets.0;
+    match info.dtype {
+        // Every target is little-endian, as the format is.
+        Dtype::F32 => Ok(Data::F32(read_values(file, num_bytes / size_of::<f32>())?)),
+        dtype => Ok(Data::Other(dtype, read_values(file, num_bytes)?)),
+    }
+}
+
+/// The next `count` values of a file, which is known to be that long.
+fn read_values<T: bytemuck::Pod>(file: &mut impl Read, count: usize) -> Result<Vec<T>> {
+    let mut values = vec![T::zeroed(); count];
+    file.read_exact(bytemuck::cast_slice_mut(&mut values)).map_err(|cause| Error::Unreadable { cause })?;
+    Ok(values)
+}
+
 /// Reads the header of a safetensors file; every damage is an error with its byte.
 pub fn read_safetensors(bytes: &[u8]) -> Result<SafeTensors<'_>> {
-    SafeTensors::deserialize(bytes).map_err(|error| {
-        let claimed = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
-        let (byte, message) = match error {
-            SafeTensorError::HeaderTooSmall => (bytes.len() as u64, "the file ends inside its header".into()),
-            SafeTensorError::HeaderTooLarge => {
-                (0, format!("the header claims {claimed} bytes, more than any real file"))
-            }
-            SafeTensorError::InvalidHeaderLength => (
-                0,
-                format!(
-                    "the header claims {claimed} bytes and the file has {}; it is truncated or not safetensors",
-                    bytes.len()
-                ),
-            ),
-            SafeTensorError::MetadataIncompleteBuffer => (
-                bytes.len() as u64,
-                "the file does not end where its header says; it is truncated, download it again".into(),
-            ),
-            other => (8, format!("damaged header: {other}")),
-        };
-        Error::Format { format: "safetensors", byte, message }
-    })
+    read_header(&mut &*bytes, bytes.len() as u64)?;
+    let damaged = |cause| Error::Format { format: "safetensors", byte: 8, message: format!("damaged header: {cause}") };
+    SafeTensors::deserialize(bytes).map_err(damaged)
 }
 
 /// The values of a tensor of f32, f16 or bf16, as f32.
-pub fn f32_values(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>> {
-    let data = view.data();
-    match view.dtype() {
-        // Every target is little-endian, as the format is.
+pub fn f32_values(name: &str, dtype: Dtype, data: &[u8]) -> Result<Vec<f32>> {
+    match dtype {
         Dtype::F32 => Ok(bytemuck::pod_collect_to_vec(data)),
         Dtype::F16 => Ok(data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
         Dtype::BF16 => Ok(data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
@@ -222,22 +284,17 @@ const SCALE_SUFFIX: &str = "_scale";
 const BLOCK: usize = 32;
 
 /// The values of a matrix of 8-bit levels `[rows, width]` with scales `[rows, blocks]`.
-fn dequantized(name: &str, view: &TensorView<'_>, file: &SafeTensors<'_>) -> Result<Vec<f32>> {
-    let scale_name = format!("{name}{SCALE_SUFFIX}");
-    let scales = file.tensor(&scale_name).map_err(|_| weight_error(&scale_name, "the file lacks these scales"))?;
-    let block = match (view.shape(), scales.shape()) {
+fn dequantized(scale_name: &str, shape: &[usize], levels: &[u8], scales: Removed) -> Result<Vec<f32>> {
+    let block = match (shape, scales.shape.as_slice()) {
         ([rows, width], [same_rows, blocks]) if rows == same_rows && *blocks > 0 && width % blocks == 0 => {
             width / blocks
         }
         (levels, scales) => {
-            return Err(weight_error(
-                &scale_name,
-                format!("scales of shape {scales:?} for levels of shape {levels:?}"),
-            ));
+            return Err(weight_error(scale_name, format!("scales of shape {scales:?} for levels of shape {levels:?}")));
         }
     };
-    let mut values = Vec::with_capacity(view.data().len());
-    for (levels, scale) in view.data().chunks_exact(block.max(1)).zip(f32_values(&scale_name, &scales)?) {
+    let mut values = Vec::with_capacity(levels.len());
+    for (levels, scale) in levels.chunks_exact(block.max(1)).zip(scales.values?) {
         values.extend(levels.iter().map(|level| f32::from(*level as i8) * scale));
     }
     Ok(values)

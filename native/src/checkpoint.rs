@@ -275,7 +275,7 @@ fn moments(bytes: &[u8]) -> anyhow::Result<Vec<HostTensor>> {
     file.tensors()
         .into_iter()
         .map(|(name, view)| {
-            let values = f32_values(&name, &view)?;
+            let values = f32_values(&name, view.dtype(), view.data())?;
             Ok(HostTensor { shape: view.shape().to_vec(), values, name })
         })
         .collect()

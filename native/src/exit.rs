@@ -77,7 +77,7 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     cause.downcast_ref::<anaume_core::Error>().map(|error| match error {
         error if error.is_out_of_memory() => Exit::Resource,
-        anaume_core::Error::Device { .. } => Exit::Failure,
+        anaume_core::Error::Device { .. } | anaume_core::Error::Unreadable { .. } => Exit::Failure,
         _ => Exit::Data,
     })
 }

@@ -1,6 +1,7 @@
 //! Model folders: reading them, `model init`, `model info`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anaume_core::config::{ModelConfig, Precision, preset_names};
@@ -16,7 +17,7 @@ use burn::tensor::Device;
 use serde_json::json;
 
 use crate::exit::{Coded, Exit, WithExit};
-use crate::files::{read, write_dir_atomic};
+use crate::files::{read, unreadable, write_dir_atomic};
 use crate::progress::{format_bytes, format_count, format_si};
 
 /// Subcommands of `anaume model`.
@@ -145,7 +146,9 @@ pub fn weight_paths(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
 pub fn read_weights(dir: &Path, device: &Device) -> anyhow::Result<WeightFile> {
     let mut weights = WeightFile::empty(device);
     for path in weight_paths(dir)? {
-        weights.add(&read(&path)?).with_context(|| path.display().to_string())?;
+        let mut file = File::open(&path).map_err(|cause| unreadable(&path, cause))?;
+        let num_bytes = file.metadata().map_err(|cause| unreadable(&path, cause))?.len();
+        weights.read(&mut file, num_bytes).with_context(|| path.display().to_string())?;
     }
     Ok(weights)
 }
@@ -163,9 +166,10 @@ pub fn load_masked_lm(dir: &Path, config: &ModelConfig, device: &Device) -> anyh
 
 /// Loads a masked language model with its tokenizer, to compute in `precision`.
 pub fn load_engine(dir: &Path, device: &Device, precision: Precision) -> anyhow::Result<Engine> {
-    let (config_json, tokenizer) = (read(&dir.join("config.json"))?, crate::tokenizer::load(dir)?);
-    let weights = read_weights(dir, device)?;
-    let engine = Engine::with_tokenizer(&config_json, weights, tokenizer);
+    let config_json = read(&dir.join("config.json"))?;
+    // Each takes about as long as the first answer of a small model.
+    let (tokenizer, weights) = rayon::join(|| crate::tokenizer::load(dir), || read_weights(dir, device));
+    let engine = Engine::with_tokenizer(&config_json, weights?, tokenizer?);
     let mut engine = engine.with_context(|| dir.display().to_string())?;
     engine.set_precision(precision);
     Ok(engine)

@@ -219,6 +219,7 @@ fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let rows = model.as_deref().map(model_rows).transpose()?;
     let report = json!({
         "tokenizer": args.dir,
+        "algorithm": tokenizer.algorithm(),
         "num_ids": tokenizer.num_ids(),
         "pieces": count_kinds(&tokenizer),
         "special_ids": special_ids(&tokenizer),

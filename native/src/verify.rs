@@ -137,7 +137,7 @@ impl<'a> Reference<'a> {
     /// The reference's values at the compared positions that are not padding.
     fn expected(&self, kind: Compared) -> anyhow::Result<Vec<f32>> {
         let view = self.tensors.tensor(kind.key)?;
-        let values = f32_values(kind.key, &view)?;
+        let values = f32_values(kind.key, view.dtype(), view.data())?;
         if kind.per_sequence {
             return Ok(values);
         }

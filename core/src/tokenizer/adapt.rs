@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// Start of a text, but not of its later lines: where the llm-jp family puts a `▁`.
 pub const PREFIX_PATTERN: &str = r"(?<!\n)^";
 
+/// Version of `tokenizer.json`, the only one there is.
+const VERSION: &str = "1.0";
+
 /// Longest input that transformers lets through when asked to truncate: the positions of ModernBERT.
 const MODEL_MAX_LENGTH: u32 = 8192;
 
@@ -61,12 +64,9 @@ pub(super) fn from_pieces(pieces: &[Piece]) -> Result<TokenizerFiles> {
     let added_tokens: Vec<_> = specials.map(|(id, piece)| added_token(id, &piece.text)).collect();
     let vocab: Vec<_> = pieces.iter().map(|piece| json!([piece.text, piece.score])).collect();
     finish(json!({
-        "version": "1.0",
+        "version": VERSION,
         "added_tokens": added_tokens,
-        "normalizer": { "type": "Sequence", "normalizers": [
-            { "type": "Replace", "pattern": { "Regex": PREFIX_PATTERN }, "content": "▁" },
-            { "type": "Replace", "pattern": { "String": " " }, "content": "▁" },
-        ]},
+        "normalizer": normalizer(),
         "decoder": { "type": "Sequence", "decoders": [
             { "type": "ByteFallback" },
             { "type": "Replace", "pattern": { "String": "▁" }, "content": " " },
@@ -77,6 +77,34 @@ pub(super) fn from_pieces(pieces: &[Piece]) -> Result<TokenizerFiles> {
     }))
 }
 
+/// A `▁` before the text and for every space.
+fn normalizer() -> Value {
+    json!({ "type": "Sequence", "normalizers": [
+        { "type": "Replace", "pattern": { "Regex": PREFIX_PATTERN }, "content": "▁" },
+        { "type": "Replace", "pattern": { "String": " " }, "content": "▁" },
+    ]})
+}
+
+/// Whether a `tokenizer.json` is what [`from_sentencepiece`] and [`super::train`] write but for its pieces, its decoder and further
+/// special tokens. `id_of` gives the id of a piece.
+pub(super) fn is_prepared(
+    json: &Value,
+    id_of: &dyn Fn(&str) -> Option<u32>,
+    cls: (&str, u32),
+    sep: (&str, u32),
+) -> bool {
+    let is_piece = |token: &Value| {
+        let content = token["content"].as_str().unwrap_or_default();
+        id_of(content).is_some_and(|id| *token == added_token(id as usize, content))
+    };
+    json["version"] == VERSION
+        && json["model"]["type"] == "Unigram"
+        && json["normalizer"] == normalizer()
+        && json["pre_tokenizer"].is_null()
+        && json["post_processor"] == bert_template(cls, sep)
+        && json["added_tokens"].as_array().is_some_and(|tokens| tokens.iter().all(is_piece))
+}
+
 /// Sets the BERT form and writes the files.
 fn finish(mut tokenizer: Value) -> Result<TokenizerFiles> {
     let names = special_names(&load(&tokenizer)?)?;
@@ -85,7 +113,8 @@ fn finish(mut tokenizer: Value) -> Result<TokenizerFiles> {
     }
     tokenizer["truncation"] = Value::Null;
     tokenizer["padding"] = Value::Null;
-    tokenizer["post_processor"] = bert_template(&names);
+    let named = |role| names.iter().find(|named| named.0 == role).map(|named| (named.1, named.2)).unwrap_or_default();
+    tokenizer["post_processor"] = bert_template(named(Role::Cls), named(Role::Sep));
     let json = load(&tokenizer)?.to_string(false).map_err(|cause| unusable(cause.as_ref()))?;
     let map: serde_json::Map<_, _> = names.iter().map(|(role, name, _)| (role.key().to_owned(), json!(name))).collect();
     let mut config = map.clone();
@@ -112,9 +141,7 @@ fn special_names(tokenizer: &tokenizers::Tokenizer) -> Result<Vec<Named>> {
     Role::ALL.into_iter().map(find).collect()
 }
 
-fn bert_template(names: &[Named]) -> Value {
-    let named = |role| names.iter().find(|named| named.0 == role).map(|named| (named.1, named.2)).unwrap_or_default();
-    let (cls, sep) = (named(Role::Cls), named(Role::Sep));
+fn bert_template(cls: (&str, u32), sep: (&str, u32)) -> Value {
     let special = |(name, _): (&str, u32), segment: u32| json!({ "SpecialToken": { "id": name, "type_id": segment } });
     let text = |name: &str, segment: u32| json!({ "Sequence": { "id": name, "type_id": segment } });
     let entry = |(name, id): (&str, u32)| json!({ "id": name, "ids": [id], "tokens": [name] });

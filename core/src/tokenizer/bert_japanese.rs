@@ -84,7 +84,7 @@ pub(super) struct BertJapanese {
     /// Pieces by id.
     texts: Vec<Option<String>>,
     /// Tokens that transformers finds in text before it is cut: text, id, whether special.
-    pub added: Vec<(String, u32, bool)>,
+    added: Vec<(String, u32, bool)>,
 }
 
 /// The settings with the names of the special tokens that transformers assumes.
@@ -136,6 +136,16 @@ impl BertJapanese {
         })
     }
 
+    /// See [`super::Tokenizer::algorithm`].
+    pub const fn algorithm(&self) -> &'static str {
+        match (&self.words, &self.pieces) {
+            (Words::Mecab { .. }, Pieces::WordPiece(_)) => "MeCab and WordPiece",
+            (Words::Mecab { .. }, Pieces::Characters(_)) => "MeCab and characters",
+            (Words::Basic, Pieces::WordPiece(_)) => "WordPiece",
+            (Words::Basic, Pieces::Characters(_)) => "characters",
+        }
+    }
+
     /// Id of a piece.
     pub fn id_of(&self, text: &str) -> Option<u32> {
         self.texts.iter().position(|piece| piece.as_deref() == Some(text)).map(|id| id as u32)
@@ -153,6 +163,11 @@ impl BertJapanese {
         let marked = self.added.iter().filter(|(_, _, special)| *special).map(|(_, id, _)| *id);
         marked.chain(special.iter().copied()).for_each(|id| kinds[id as usize] = PieceKind::Special);
         kinds
+    }
+
+    /// The tokens that are found in text before it is cut.
+    pub fn added(&self) -> Vec<(&str, u32)> {
+        self.added.iter().map(|(text, id, _)| (text.as_str(), *id)).collect()
     }
 
     /// Pieces of text joined by spaces, those that continue a word (`##`) without.

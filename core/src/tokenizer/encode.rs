@@ -88,17 +88,33 @@ impl Tokenizer {
         for text in texts {
             let mut end = 0;
             for (id, found) in self.found_tokens(text, convention) {
-                self.encode_segment(text, end..found.start, &mut whole)?;
+                self.encode_between(text, end..found.start, convention, &mut whole)?;
                 if id == self.special.mask {
                     whole.mask_positions.push(whole.ids.len());
                 }
                 whole.push(id, (found.start, found.end));
                 end = found.end;
             }
-            self.encode_segment(text, end..text.len(), &mut whole)?;
+            self.encode_between(text, end..text.len(), convention, &mut whole)?;
             whole.push(self.special.sep, (0, 0));
         }
         Ok(whole)
+    }
+
+    /// Appends the ids of the text between two tokens that were found in it.
+    fn encode_between(
+        &self,
+        text: &str,
+        part: Range<usize>,
+        convention: MaskConvention,
+        out: &mut Encoding,
+    ) -> Result<()> {
+        if convention == MaskConvention::Clean {
+            return self.encode_segment(text, part, out);
+        }
+        let tokens = self.cut(&text[part.clone()], false)?;
+        tokens.into_iter().for_each(|(id, (start, end))| out.push(id, (part.start + start, part.start + end)));
+        Ok(())
     }
 
     fn encode_elsewhere(&self, inner: &tokenizers::Tokenizer, texts: &[&str]) -> Result<Encoding> {
@@ -153,6 +169,7 @@ impl Tokenizer {
     fn cut(&self, text: &str, continues: bool) -> Result<Vec<(u32, (usize, usize))>> {
         match &self.pipeline {
             _ if text.is_empty() => Ok(Vec::new()),
+            Pipeline::Unigram(unigram) => Ok(unigram.cut(text, continues)),
             Pipeline::Json(json) => json.cut(text, continues).map_err(|cause| failed(cause.as_ref())),
             Pipeline::Japanese(japanese) => japanese.cut(text),
         }
@@ -163,15 +180,16 @@ impl Tokenizer {
         self.found_tokens(text, MaskConvention::Clean).into_iter().map(|(_, range)| range).collect()
     }
 
-    /// The tokens that are found in a text before it is cut, in order: masks, and for Hugging Face's convention without a
-    /// `tokenizer.json` whatever the settings name. Of those that overlap the first is found, the longest of one place.
+    /// The tokens that are found in a text before it is cut, in order: masks, and for Hugging Face's convention whatever the
+    /// settings name. Of those that overlap the first is found, the longest of one place.
     fn found_tokens(&self, text: &str, convention: MaskConvention) -> Vec<(u32, Range<usize>)> {
         let masks = ["[MASK]", "{mask_str}", self.mask_token.as_str()].map(|spelling| (spelling, self.special.mask));
         let added = match (&self.pipeline, convention) {
-            (Pipeline::Japanese(japanese), MaskConvention::Hf) => japanese.added.as_slice(),
-            _ => &[],
+            (Pipeline::Unigram(unigram), MaskConvention::Hf) => unigram.added(),
+            (Pipeline::Japanese(japanese), MaskConvention::Hf) => japanese.added(),
+            _ => Vec::new(),
         };
-        let added = added.iter().map(|(spelling, id, _)| (spelling.as_str(), *id)).filter(|(text, _)| !text.is_empty());
+        let added = added.into_iter().filter(|(text, _)| !text.is_empty());
         let places = |(spelling, id)| text.match_indices(spelling).map(move |(at, found)| (id, at..at + found.len()));
         let mut found: Vec<_> = masks.into_iter().chain(added).flat_map(places).collect();
         found.sort_by_key(|(_, range)| (range.start, std::cmp::Reverse(range.end)));
@@ -182,9 +200,6 @@ impl Tokenizer {
 
 impl JsonPipeline {
     fn cut(&self, text: &str, continues: bool) -> tokenizers::Result<Vec<(u32, (usize, usize))>> {
-        if let Some(unigram) = &self.unigram {
-            return Ok(unigram.cut(text, continues));
-        }
         let (normalizer, pre_tokenizer) = if continues {
             (self.continuation.normalizer.as_ref(), self.continuation.pre_tokenizer.as_ref())
         } else {

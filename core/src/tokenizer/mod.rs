@@ -68,7 +68,9 @@ pub struct Tokenizer {
 
 /// From text to ids.
 enum Pipeline {
-    /// What `tokenizer.json` describes.
+    /// What a `tokenizer.json` as [`prepare`] writes it describes, without the library, which takes ten times its memory.
+    Unigram(Box<Unigram>),
+    /// What any other `tokenizer.json` describes.
     Json(Box<JsonPipeline>),
     /// MeCab or white space, then WordPiece or characters.
     Japanese(Box<BertJapanese>),
@@ -76,8 +78,6 @@ enum Pipeline {
 
 struct JsonPipeline {
     inner: tokenizers::Tokenizer,
-    /// Does the same where the pipeline is one that it knows.
-    unigram: Option<Unigram>,
     continuation: Continuation,
 }
 
@@ -93,12 +93,22 @@ impl Tokenizer {
     pub fn from_bytes(tokenizer_json: &[u8], tokenizer_config_json: Option<&[u8]>) -> Result<Self> {
         let json = adapt::parse_json(tokenizer_json)?;
         let config = tokenizer_config_json.map(adapt::parse_json).transpose()?.unwrap_or_default();
+        if let Some(unigram) = Unigram::new(&json, &config) {
+            let (special, mask_token) = find_special(&|name| unigram.id_of(name), &config)?;
+            let marked: Vec<u32> = unigram.added().iter().map(|(_, id)| *id).chain(special.all()).collect();
+            let kinds = piece_kinds(&unigram.pieces(), &marked);
+            return Ok(Self { pipeline: Pipeline::Unigram(Box::new(unigram)), kinds, special, mask_token });
+        }
         let mut inner = adapt::load(&json)?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|cause| failed(cause.as_ref()))?;
-        let (special, mask_token) = find_special(|name| inner.token_to_id(name), &config)?;
-        let kinds = piece_kinds(&inner, special);
-        let pipeline = JsonPipeline { continuation: Continuation::new(&json)?, unigram: Unigram::new(&json), inner };
+        let (special, mask_token) = find_special(&|name| inner.token_to_id(name), &config)?;
+        let vocab = inner.get_vocab(true);
+        let added = inner.get_added_tokens_decoder();
+        let marked = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).chain(special.all());
+        let pieces: Vec<_> = vocab.iter().map(|(text, id)| (text.as_str(), *id)).collect();
+        let kinds = piece_kinds(&pieces, &marked.collect::<Vec<_>>());
+        let pipeline = JsonPipeline { continuation: Continuation::new(&json)?, inner };
         Ok(Self { pipeline: Pipeline::Json(Box::new(pipeline)), kinds, special, mask_token })
     }
 
@@ -108,7 +118,7 @@ impl Tokenizer {
     pub fn bert_japanese(vocab_txt: &[u8], tokenizer_config_json: &[u8], mecab: Option<Arc<Mecab>>) -> Result<Self> {
         let config = bert_japanese::read_config(tokenizer_config_json)?;
         let pipeline = BertJapanese::new(vocab_txt, &config, mecab)?;
-        let (special, mask_token) = find_special(|name| pipeline.id_of(name), &config)?;
+        let (special, mask_token) = find_special(&|name| pipeline.id_of(name), &config)?;
         let kinds = pipeline.kinds(&special.all());
         Ok(Self { pipeline: Pipeline::Japanese(Box::new(pipeline)), kinds, special, mask_token })
     }
@@ -116,6 +126,15 @@ impl Tokenizer {
     /// Whether a `tokenizer_config.json` asks for words by MeCab.
     pub fn wants_mecab(tokenizer_config_json: &[u8]) -> Result<bool> {
         bert_japanese::read_config(tokenizer_config_json).map(|config| bert_japanese::wants_mecab(&config))
+    }
+
+    /// What cuts text into pieces. The library's Unigram gives the same as the program's own, several times slower.
+    pub fn algorithm(&self) -> &'static str {
+        match &self.pipeline {
+            Pipeline::Unigram(_) => "Unigram",
+            Pipeline::Json(_) => "Hugging Face tokenizers",
+            Pipeline::Japanese(japanese) => japanese.algorithm(),
+        }
     }
 
     /// Ids of the special tokens.
@@ -141,6 +160,7 @@ impl Tokenizer {
     /// The piece as the vocabulary spells it (`▁` for a space, `<0xE3>` for a byte, `##` where a word goes on).
     pub fn piece(&self, id: u32) -> Option<String> {
         match &self.pipeline {
+            Pipeline::Unigram(unigram) => unigram.piece(id).map(str::to_owned),
             Pipeline::Json(json) => json.inner.id_to_token(id),
             Pipeline::Japanese(japanese) => japanese.piece(id).map(str::to_owned),
         }
@@ -150,7 +170,7 @@ impl Tokenizer {
     pub fn surface(&self, id: u32) -> Option<String> {
         let piece = self.piece(id)?;
         Some(match &self.pipeline {
-            Pipeline::Json(_) => piece.replace('▁', " "),
+            Pipeline::Unigram(_) | Pipeline::Json(_) => piece.replace('▁', " "),
             Pipeline::Japanese(_) => piece.strip_prefix("##").unwrap_or(&piece).to_owned(),
         })
     }
@@ -158,9 +178,11 @@ impl Tokenizer {
     /// The text of ids, special tokens left out. WordPiece forgets where spaces were: there its words are parted by one
     /// each, as in transformers.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        let ordinary = ids.iter().copied().filter(|id| !self.is_special(*id));
         match &self.pipeline {
+            Pipeline::Unigram(unigram) => unigram.decode(ordinary),
             Pipeline::Json(json) => json.inner.decode(ids, true).map_err(|cause| failed(cause.as_ref())),
-            Pipeline::Japanese(japanese) => Ok(japanese.decode(ids.iter().copied().filter(|id| !self.is_special(*id)))),
+            Pipeline::Japanese(japanese) => Ok(japanese.decode(ordinary)),
         }
     }
 }
@@ -201,7 +223,7 @@ fn without_prefix(step: &Value) -> Option<Value> {
     Some(kept)
 }
 
-fn find_special(id_of: impl Fn(&str) -> Option<u32>, config: &Value) -> Result<(SpecialIds, String)> {
+fn find_special(id_of: &dyn Fn(&str) -> Option<u32>, config: &Value) -> Result<(SpecialIds, String)> {
     let find = |role: Role| {
         let names = role.name_in(config).into_iter().chain(role.names().iter().copied());
         let found = names.filter_map(|name| Some((id_of(name)?, name))).next();
@@ -216,18 +238,13 @@ fn find_special(id_of: impl Fn(&str) -> Option<u32>, config: &Value) -> Result<(
     Ok((special, mask_token.to_owned()))
 }
 
-fn piece_kinds(inner: &tokenizers::Tokenizer, special: SpecialIds) -> Vec<PieceKind> {
-    let vocab = inner.get_vocab(true);
-    let num_ids = vocab.values().max().map_or(0, |largest| *largest as usize + 1);
+fn piece_kinds(vocab: &[(&str, u32)], special: &[u32]) -> Vec<PieceKind> {
+    let num_ids = vocab.iter().map(|(_, id)| *id as usize + 1).max().unwrap_or(0);
     let mut kinds = vec![PieceKind::Vacant; num_ids];
-    for (text, id) in &vocab {
+    for (text, id) in vocab {
         kinds[*id as usize] = if is_byte_piece(text) { PieceKind::Byte } else { PieceKind::Text };
     }
-    let added = inner.get_added_tokens_decoder();
-    let marked = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id);
-    for id in marked.chain(special.all()) {
-        kinds[id as usize] = PieceKind::Special;
-    }
+    special.iter().for_each(|id| kinds[*id as usize] = PieceKind::Special);
     kinds
 }
 

@@ -3,15 +3,18 @@
 //! arXiv 1804.10959).
 //!
 //! The same ids and offsets as the `tokenizers` library, which does everything in strings, for the pipeline that
-//! [`super::prepare`] writes: a `▁` before the text, spaces as `▁`, bytes for what has no piece.
+//! [`super::prepare`] writes: special tokens found in the text, a `▁` before what is between them, spaces as `▁`, bytes for what
+//! has no piece.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use daachorse::CharwiseDoubleArrayAhoCorasick;
 use serde_json::Value;
+use tokenizers::{Decoder, DecoderWrapper};
 
-use super::PREFIX_PATTERN;
+use super::{SpecialIds, adapt, failed, find_special};
+use crate::error::Result;
 
 /// What an unknown character costs more than the least probable piece, as in SentencePiece.
 const UNKNOWN_PENALTY: f64 = 10.0;
@@ -21,11 +24,16 @@ const SPACE: char = '▁';
 /// A Unigram vocabulary.
 pub(super) struct Unigram {
     automaton: CharwiseDoubleArrayAhoCorasick<u32>,
+    /// The pieces and their log probabilities, by id.
+    pieces: Vec<String>,
     scores: Vec<f64>,
     unknown_id: u32,
     unknown_score: f64,
     /// The piece of each byte; none where one is missing.
     bytes: Option<Box<[u32; 256]>>,
+    /// Pieces that are found in text before it is cut: the special tokens.
+    added: Vec<u32>,
+    decoder: DecoderWrapper,
 }
 
 /// The best path to a place in the text.
@@ -49,27 +57,64 @@ impl Best {
 }
 
 impl Unigram {
-    /// The vocabulary of a `tokenizer.json`; none where its pipeline is another, or has a piece twice.
-    pub fn new(json: &Value) -> Option<Self> {
-        let (normalizer, model) = (&json["normalizer"], &json["model"]);
-        let is_prefix = |step: &Value| step["pattern"]["Regex"] == PREFIX_PATTERN && step["content"] == "▁";
-        let is_space = |step: &Value| step["pattern"]["String"] == " " && step["content"] == "▁";
-        let is_known = matches!(normalizer["normalizers"].as_array().map(Vec::as_slice), Some([prefix, space])
-            if is_prefix(prefix) && is_space(space));
+    /// What a `tokenizer.json` describes; none where it is not as [`super::prepare`] writes it, has a piece twice, or where
+    /// `tokenizer_config.json` has other special tokens.
+    pub fn new(json: &Value, config: &Value) -> Option<Self> {
+        let model = &json["model"];
         let (vocab, unknown_id) = (model["vocab"].as_array()?, model["unk_id"].as_u64()? as u32);
-        if !is_known || model["type"] != "Unigram" || !json["pre_tokenizer"].is_null() {
-            return None;
-        }
-        let pieces: Option<Vec<_>> = vocab.iter().map(|entry| Some((entry[0].as_str()?, entry[1].as_f64()?))).collect();
-        let (texts, scores): (Vec<&str>, Vec<f64>) = pieces?.into_iter().unzip();
+        let entries: Option<Vec<_>> =
+            vocab.iter().map(|entry| Some((entry[0].as_str()?, entry[1].as_f64()?))).collect();
+        let (texts, scores): (Vec<&str>, Vec<f64>) = entries?.into_iter().unzip();
         let named = || texts.iter().copied().zip(0..).filter(|(text, _)| !text.is_empty());
         let ids: HashMap<&str, u32> = named().collect();
-        let bytes: Option<Vec<u32>> =
-            (0..256).map(|byte| ids.get(format!("<0x{byte:02X}>").as_str()).copied()).collect();
+        let id_of = |text: &str| ids.get(text).copied();
+        let (SpecialIds { cls, sep, .. }, _) = find_special(&id_of, config).ok()?;
+        let [cls, sep] = [cls, sep].map(|id| (texts[id as usize], id));
+        let added = json["added_tokens"].as_array()?.iter().filter_map(|token| id_of(token["content"].as_str()?));
+        let added: Vec<u32> = added.collect();
+        if !adapt::is_prepared(json, &id_of, cls, sep) || !added.contains(&unknown_id) {
+            return None;
+        }
+        let bytes: Option<Vec<u32>> = (0..256).map(|byte| id_of(&format!("<0x{byte:02X}>"))).collect();
         let bytes = bytes.filter(|_| model["byte_fallback"] == true).and_then(|ids| ids.try_into().ok()).map(Box::new);
-        let automaton = CharwiseDoubleArrayAhoCorasick::with_values(named()).ok()?;
-        let unknown_score = scores.iter().copied().fold(f64::INFINITY, f64::min) - UNKNOWN_PENALTY;
-        Some(Self { automaton, scores, unknown_id, unknown_score, bytes })
+        // What spells the unknown piece is a special token or text, never an unknown character.
+        let in_text = named().filter(|(_, id)| *id != unknown_id);
+        Some(Self {
+            automaton: CharwiseDoubleArrayAhoCorasick::with_values(in_text).ok()?,
+            added,
+            unknown_id,
+            unknown_score: scores.iter().copied().fold(f64::INFINITY, f64::min) - UNKNOWN_PENALTY,
+            bytes,
+            decoder: serde_json::from_slice(json["decoder"].to_string().as_bytes()).ok()?,
+            pieces: texts.into_iter().map(str::to_owned).collect(),
+            scores,
+        })
+    }
+
+    /// Id of a piece.
+    pub fn id_of(&self, text: &str) -> Option<u32> {
+        self.pieces.iter().position(|piece| piece == text).map(|id| id as u32)
+    }
+
+    /// The piece as the vocabulary spells it.
+    pub fn piece(&self, id: u32) -> Option<&str> {
+        self.pieces.get(id as usize).map(String::as_str)
+    }
+
+    /// Every piece with its id.
+    pub fn pieces(&self) -> Vec<(&str, u32)> {
+        self.pieces.iter().map(String::as_str).zip(0..).collect()
+    }
+
+    /// The tokens that are found in text before it is cut.
+    pub fn added(&self) -> Vec<(&str, u32)> {
+        self.added.iter().filter_map(|id| Some((self.piece(*id)?, *id))).collect()
+    }
+
+    /// The text of ids.
+    pub fn decode(&self, ids: impl Iterator<Item = u32>) -> Result<String> {
+        let pieces = ids.filter_map(|id| self.piece(id).map(str::to_owned)).collect();
+        self.decoder.decode(pieces).map_err(|cause| failed(cause.as_ref()))
     }
 
     /// Ids of a text and the bytes of it that each stands for. A text that `continues` another gets no `▁` before it.
