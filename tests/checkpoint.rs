@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::cli::{anaume, binary, checkpoints, outcome, path, pretrain, run_pretrain, text, wait_for};
+use crate::cli::{anaume, binary, checkpoints, fail, outcome, path, pretrain, run_pretrain, succeed, text, wait_for};
 
 /// A run with the checkpoints of steps 10 and 20.
 fn run_to_20(dir: &TempDir) -> PathBuf {
@@ -60,30 +60,78 @@ fn a_flipped_bit_in_any_file_makes_the_checkpoint_before_it_the_latest() {
 }
 
 #[test]
-fn a_run_killed_again_and_again_ends_like_a_straight_one() {
+fn a_run_killed_200_times_ends_like_a_straight_one() {
+    const KILLS: u64 = 200;
     let dir = tempfile::tempdir().unwrap();
-    let often = ["--set", "checkpoint.every_steps=1"];
+    let often = ["--set", "checkpoint.every_steps=1", "--set", "train.max_steps=400"];
     let straight_run = dir.path().join("straight");
     let straight = outcome(&straight_run, &run_pretrain(&straight_run, &often));
     let killed_run = dir.path().join("killed");
-    let newest = || checkpoints(&killed_run).into_iter().max();
+    let arguments = pretrain(&killed_run, &[&often[..], &["--resume"]].concat());
     let mut kills = 0;
-    for round in 0..8 {
-        let arguments = pretrain(&killed_run, &[&often[..], &["--resume"]].concat());
-        let before = newest();
+    for round in 0..KILLS {
         let mut child =
-            Command::new(binary()).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // Somewhere in the steps after this process's first checkpoint, now and then while one is written.
-        wait_for(|| newest() > before || child.try_wait().unwrap().is_some());
-        std::thread::sleep(Duration::from_millis(13 * round));
-        kills += usize::from(child.try_wait().unwrap().is_none());
+            Command::new(binary()).args(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Anywhere from its start to some steps later.
+        std::thread::sleep(Duration::from_millis(round * 7919 % 450));
+        kills += u64::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    assert!(kills > 0, "every run ended before its kill");
+    assert!(kills > KILLS * 3 / 4, "{kills} of {KILLS} kills: the others came after the end");
+    assert!(checkpoints(&killed_run).len() > 1, "no run got as far as a checkpoint");
     let resumed = outcome(&killed_run, &run_pretrain(&killed_run, &[&often[..], &["--resume"]].concat()));
     assert_eq!(straight, resumed);
     assert_eq!(leftovers(&killed_run), [""; 0]);
+}
+
+#[test]
+fn a_folder_in_which_a_process_trains_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let arguments = pretrain(&run, &["--set", "train.max_steps=1000000"]);
+    let mut child =
+        Command::new(binary()).args(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(|| !checkpoints(&run).is_empty());
+    let run_path = run.display().to_string();
+    let second: Vec<_> = arguments.iter().map(String::as_str).chain(["--resume"]).collect();
+    for refused in [&second[..], &["checkpoints", "prune", &run_path, "--keep", "1"]] {
+        let error = fail(2, refused);
+        assert!(error.contains("another process is training in"), "{error}");
+    }
+    assert!(child.try_wait().unwrap().is_none(), "the first run goes on");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn checkpoints_are_listed_checked_and_pruned() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    run_pretrain(&run, &["--set", "checkpoint.keep=0"]);
+    let at = run.display().to_string();
+    let listed: serde_json::Value = serde_json::from_str(&succeed(&["checkpoints", "list", &at, "--json"])).unwrap();
+    let steps: Vec<_> = listed.as_array().unwrap().iter().map(|entry| entry["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [10, 20, 30, 40]);
+    assert!(
+        listed[3]["validation_loss"].as_f64().unwrap() > 0.0 && listed[3]["tokens"].as_u64() > Some(1000),
+        "{listed}"
+    );
+    assert!(succeed(&["checkpoints", "verify", &at]).lines().all(|line| line.ends_with("  whole")));
+
+    let weights = run.join("step-00000030/model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    let error = fail(3, &["checkpoints", "verify", &at]);
+    assert!(error.contains("1 of 4 checkpoints are damaged"), "{error}");
+    // The newest two that are whole, and the damaged one.
+    succeed(&["checkpoints", "prune", &at, "--keep", "2"]);
+    let mut left = checkpoints(&run);
+    left.sort();
+    assert_eq!(left, ["step-00000020", "step-00000030", "step-00000040"]);
+    assert!(resume(&run).contains("at step 40"));
+    assert!(fail(2, &["checkpoints", "list", &path(dir.path(), "none")]).contains("holds no checkpoints"));
 }
 
 /// Hidden folders in a run folder.

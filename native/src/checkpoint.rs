@@ -18,11 +18,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Cursor;
 use crate::exit::{Coded, Exit, WithExit};
-use crate::files::{REPLACED, STAGED, read, sync_dir, write_dir_atomic};
+use crate::files::{REPLACED, STAGED, WRITING, read, sync_dir, write_dir_atomic};
 
 /// Version of `trainer.json` and `manifest.json`.
 const FORMAT_VERSION: u32 = 1;
-const MANIFEST: &str = "manifest.json";
+/// File of a checkpoint with the hashes of the others.
+pub const MANIFEST: &str = "manifest.json";
 const STATE: &str = "trainer.json";
 const MOMENTS: &str = "optimizer.safetensors";
 /// Begins the names of checkpoints.
@@ -195,6 +196,8 @@ pub fn clear_leftovers(run: &Path) -> anyhow::Result<()> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if name.starts_with(REMOVING) {
             std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        } else if name.starts_with(WRITING) {
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         } else if let Some(name) = name.strip_prefix('.').filter(|name| name.starts_with(FOLDER_PREFIX)) {
             let target = run.join(name.split('.').next().unwrap_or(name));
             let whole = [STAGED, REPLACED].map(|part| path.join(part)).into_iter().find(|part| verify(part).is_ok());
@@ -238,15 +241,18 @@ pub fn prune(run: &Path, keep: usize, newest: &Path) -> anyhow::Result<()> {
     if keep == 0 || all.len() <= keep {
         return Ok(());
     }
-    for (_, path) in &all[..all.len() - keep] {
-        if path != newest {
-            let doomed = path.with_file_name(format!("{REMOVING}{}", path.file_name().unwrap_or_default().display()));
-            std::fs::rename(path, &doomed)
-                .and_then(|()| std::fs::remove_dir_all(&doomed))
-                .with_context(|| format!("cannot remove the old checkpoint {}", path.display()))?;
-        }
+    for (_, path) in all[..all.len() - keep].iter().filter(|(_, path)| path != newest) {
+        remove(path)?;
     }
     sync_dir(run)
+}
+
+/// Removes a checkpoint: first from among the checkpoints, then its files.
+pub fn remove(path: &Path) -> anyhow::Result<()> {
+    let doomed = path.with_file_name(format!("{REMOVING}{}", path.file_name().unwrap_or_default().display()));
+    std::fs::rename(path, &doomed)
+        .and_then(|()| std::fs::remove_dir_all(&doomed))
+        .with_context(|| format!("cannot remove the checkpoint {}", path.display()))
 }
 
 /// Reads `trainer.json` of a checkpoint.

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
 
 use anaume_core::report::schema::DOCUMENTS;
 
+use crate::files::make_dir;
 use crate::{
-    bench, data, device, eval, export, fill_mask, leaderboard, merge, model, quickstart, schema, site, tokenizer,
-    train, verify,
+    bench, checkpoints, data, device, doctor, eval, export, fill_mask, leaderboard, merge, model, quickstart, schema,
+    site, tokenizer, train, verify,
 };
 
 /// Japanese ModernBERT, from tokenizer to answers, on any GPU or the CPU.
@@ -50,6 +52,9 @@ pub enum Command {
         anaume pretrain --recipe tiny --data data/ --model model/ --out run/ --resume"
     )]
     Pretrain(train::Args),
+    /// List, check and remove the checkpoints of a run
+    #[command(subcommand)]
+    Checkpoints(checkpoints::Command),
     /// Fill the masks of texts
     #[command(after_help = "Example:\n  anaume fill-mask --model model/ '今日のご飯は[MASK]である。'")]
     FillMask(fill_mask::FillMaskArgs),
@@ -91,6 +96,22 @@ pub enum Command {
         #[arg(value_parser = clap::builder::PossibleValuesParser::new(DOCUMENTS.map(|(name, _)| name)))]
         name: Option<String>,
     },
+    /// Print what lets a shell complete commands and options
+    #[command(
+        after_help = "Examples:\n  anaume completions bash > ~/.local/share/bash-completion/completions/anaume\n  \
+        anaume completions fish > ~/.config/fish/completions/anaume.fish"
+    )]
+    Completions {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+    /// Write a manual page for every command
+    #[command(after_help = "Example:\n  anaume man --out ~/.local/share/man/man1")]
+    Man {
+        /// Folder for anaume.1, anaume-pretrain.1 and so on
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Write a model for another program to load
     #[command(subcommand)]
     Export(export::Command),
@@ -107,8 +128,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Compare a model with outputs that another program computed
-    #[command(after_help = "Example:\n  anaume verify model/ --against reference.safetensors")]
+    /// Look at this machine: processor, memory, disk, adapters, and whether they compute right
+    #[command(after_help = "Examples:\n  anaume doctor\n  anaume doctor model/ --json")]
+    Doctor(doctor::Args),
+    /// Check a model folder: structure, hashes, finite weights, tokenizer; or its outputs against another program's
+    #[command(after_help = "Examples:\n  anaume verify model/\n  anaume verify model/ --against reference.safetensors")]
     Verify(verify::Args),
 }
 
@@ -121,6 +145,7 @@ impl Command {
             Self::Model(command) => model::run(command),
             Self::Data(command) => data::run(&command),
             Self::Pretrain(args) => train::run(&args),
+            Self::Checkpoints(command) => checkpoints::run(&command),
             Self::FillMask(args) => fill_mask::fill_mask(&args),
             Self::Embed(args) => fill_mask::embed(&args),
             Self::Finetune(args) => eval::finetune(&args),
@@ -131,9 +156,19 @@ impl Command {
             Self::Serve(args) => site::serve::run(&args),
             Self::Site(args) => site::run(&args),
             Self::Schema { name } => schema::run(name.as_deref()),
+            Self::Completions { shell } => {
+                clap_complete::generate(shell, &mut Cli::command(), "anaume", &mut std::io::stdout());
+                Ok(())
+            }
+            Self::Man { out } => {
+                make_dir(&out)?;
+                clap_mangen::generate_to(Cli::command(), &out)
+                    .with_context(|| format!("cannot write to {}", out.display()))
+            }
             Self::Export(command) => export::run(command),
             Self::Bench(command) => bench::run(&command),
             Self::Devices { json } => device::run(json),
+            Self::Doctor(args) => doctor::run(&args),
             Self::Verify(args) => verify::run(&args),
         }
     }

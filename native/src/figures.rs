@@ -1,6 +1,5 @@
 //! Figures on disk: the SVG that the core draws, the PNG rendered from it and the data behind both.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -9,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{self, FontResolver, fontdb};
 
-use crate::files::write_atomic;
+use crate::files::{make_dir, write_atomic};
 
 /// Pixels of the PNG per pixel of the SVG.
 const PNG_SCALE: u32 = 2;
@@ -37,7 +36,7 @@ pub fn write_figure(dir: &Path, name: &str, figure: &dyn Figure) -> Result<Figur
     let paths = FigurePaths { svg: at("svg"), png: at("png"), csv: at("csv") };
     let svg = figure.to_svg()?;
     let png = render_png(&svg).with_context(|| format!("cannot render {}", paths.png.display()))?;
-    fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    make_dir(dir)?;
     write_atomic(&paths.csv, figure.to_csv().as_bytes())?;
     write_atomic(&paths.svg, svg.as_bytes())?;
     write_atomic(&paths.png, &png)?;
@@ -65,6 +64,8 @@ fn render_png(svg: &str) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use anaume_core::plot::{Figure, Run, loss_chart};
 
     use super::*;

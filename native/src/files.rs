@@ -22,21 +22,41 @@ pub fn unreadable(path: &Path, cause: std::io::Error) -> anyhow::Error {
     }
 }
 
+/// Makes a folder and those above it that are missing, so that the loss of power does not take them back.
+pub fn make_dir(folder: &Path) -> anyhow::Result<()> {
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<_> = folder.ancestors().take_while(missing).collect();
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    missing.into_iter().rev().try_for_each(|made| sync_dir(folder_of(made)))
+}
+
+/// The folder that a file or folder is in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Begins the names of files that are being written: a killed process leaves one.
+pub const WRITING: &str = ".writing-";
+
 /// Writes a file: into a temporary one beside it, synced to disk, renamed over what was there.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = folder_of(path);
     let write = || -> std::io::Result<()> {
         let mut builder = tempfile::Builder::new();
+        builder.prefix(WRITING);
         // Temporary files are private by default; what this becomes is an ordinary file.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(parent)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        file.persist(path)?;
+        let written = file.into_temp_path();
+        fs::rename(&written, path)?;
+        written.keep()?;
         Ok(())
     };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    write().with_context(|| format!("cannot write {}", path.display()))?;
+    sync_dir(parent)
 }
 
 /// Name of a complete folder before it is moved into place, inside a hidden temporary folder.
@@ -63,7 +83,7 @@ pub fn make_dir_atomic(out: &Path, force: bool, fill: impl FnOnce(&Path) -> anyh
         let message = format!("{} exists and is not empty; choose another folder or use --force", out.display());
         return Err(Coded::error(Exit::Usage, message));
     }
-    fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))?;
+    make_dir(parent)?;
     let staged = tempfile::Builder::new().prefix(&hidden(name)).tempdir_in(parent);
     let staged = staged.with_context(|| format!("cannot make a temporary folder in {}", parent.display()))?;
     let contents = staged.path().join(STAGED);

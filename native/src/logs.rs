@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use prost::Message;
 
 use crate::exit::{Coded, Exit, WithExit};
+use crate::files::make_dir;
 
 /// `metrics.jsonl` of a run, open for appending.
 pub struct MetricsLog {
@@ -135,7 +136,7 @@ impl TensorBoardLog {
     /// # Errors
     /// Whatever the disk says, with the path.
     pub fn create(dir: &Path, first_step: u64) -> Result<Self> {
-        fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+        make_dir(dir)?;
         let (path, file) =
             new_event_file(dir).with_context(|| format!("cannot start an event file in {}", dir.display()))?;
         let mut log = Self { path, file };

@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use crate::eval::results::{PARTIAL, PLAN, REPORT, RESULTS, find_reports};
 use crate::exit::{Coded, Exit, WithExit};
-use crate::files::{read, write_atomic};
+use crate::files::{make_dir, read, write_atomic};
 
 /// Arguments of `anaume merge`.
 #[derive(clap::Args, Clone, Debug)]
@@ -146,7 +146,7 @@ fn join_plans(folders: &[PathBuf]) -> anyhow::Result<BTreeMap<[String; 3], Plann
 
 /// Copies the files of a result, the report last: where it stands, the result is complete.
 fn copy_result(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("cannot make the folder {}", to.display()))?;
+    make_dir(to)?;
     let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
     for entry in entries {
         let path = entry?.path();

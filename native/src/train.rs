@@ -12,7 +12,7 @@ use anaume_core::plot::{Run, loss_chart};
 use anaume_core::report::{Record, StepRecord, ValidationRecord};
 use anaume_core::tokenizer::Tokenizer;
 use anaume_core::train_step::{Evaluation, StepOutcome, Trainer};
-use anyhow::{Context, bail};
+use anyhow::bail;
 use burn::tensor::Device;
 
 use crate::checkpoint::{self, TrainerState};
@@ -21,7 +21,7 @@ use crate::data::loader::{Loader, LoaderConfig, Tokenize, validation_batches};
 use crate::device::{Choice, Ready, check_precision};
 use crate::exit::{Coded, Exit};
 use crate::figures::write_figure;
-use crate::files::read;
+use crate::files::{make_dir, read};
 use crate::logs::{MetricsLog, TensorBoardLog, read_metrics};
 use crate::model::{load_config, load_masked_lm, tokenizer_files};
 use crate::plan::{OnNonFinite, Plan, Recipe};
@@ -137,7 +137,7 @@ struct Session {
 impl Session {
     fn open(args: &Args, plan: Plan, config: ModelConfig, dataset: &Dataset, ready: Ready) -> anyhow::Result<Self> {
         let out = &args.out;
-        std::fs::create_dir_all(out).with_context(|| format!("cannot make the run folder {}", out.display()))?;
+        make_dir(out)?;
         let lock = checkpoint::lock(out)?;
         checkpoint::clear_leftovers(out)?;
         let tokenizer = crate::tokenizer::load(&args.model)?;

@@ -1,30 +1,35 @@
-//! `anaume verify`: a model folder against outputs that another program computed.
+//! `anaume verify`: whether a model folder is whole, and its outputs against those that another program computed.
 
 use std::path::{Path, PathBuf};
 
 use anaume_core::batch::Sequences;
 use anaume_core::heads::{FineTuned, HeadKind};
+use anaume_core::infer::check_rows;
 use anaume_core::layers::Inputs;
-use anaume_core::model::MaskedLm;
+use anaume_core::model::{Config, MaskedLm};
 use anaume_core::weights::{f32_values, read_back, read_safetensors};
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use burn::tensor::Device;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 
+use crate::checkpoint::{self, MANIFEST};
 use crate::device::Choice;
+use crate::doctor::{self, Check};
 use crate::exit::{Coded, Exit, WithExit};
 use crate::files::read;
 use crate::model::{load_any_config, read_weights};
+use crate::progress::format_count;
 
 /// Arguments of `anaume verify`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Model folder: masked LM or sequence classification
+    /// Model folder
     model: PathBuf,
-    /// safetensors with `input_ids`, `attention_mask`, and `logits`, `logits_first_16` or `last_hidden`
+    /// Compare outputs of a masked LM or sequence classifier: safetensors with `input_ids`, `attention_mask`, and `logits`,
+    /// `logits_first_16` or `last_hidden`
     #[arg(long)]
-    against: PathBuf,
+    against: Option<PathBuf>,
     /// Largest allowed difference, as a share of the largest reference value
     #[arg(long, default_value_t = 1e-4)]
     tolerance: f64,
@@ -38,9 +43,60 @@ pub struct Args {
 
 /// `anaume verify`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    match &args.against {
+        Some(against) => compare(args, against),
+        None => doctor::report(&checks(&args.model), args.json),
+    }
+}
+
+/// What can be said of a model folder without another program: each part on its own, so that every fault is named.
+pub fn checks(dir: &Path) -> Vec<Check> {
+    let config = load_any_config(dir);
+    let rows = config.as_ref().ok().map(Config::vocab_size);
+    let mut checks = vec![
+        Check::of(
+            "weights",
+            config.as_ref().map_err(|_| anyhow!("config.json is needed")).and_then(|config| check_weights(dir, config)),
+        ),
+        Check::of("tokenizer", check_tokenizer(dir, rows)),
+    ];
+    checks.insert(0, Check::of("config.json", config.map(|config| describe(&config))));
+    if dir.join(MANIFEST).exists() {
+        let hashes =
+            checkpoint::verify(dir).map(|step| format!("every file has its hash, step {}", format_count(step)));
+        checks.push(Check::of(MANIFEST, hashes));
+    }
+    checks
+}
+
+fn describe(config: &Config) -> String {
+    format!("{}, {} rows of vocabulary", config.architectures().join(", "), format_count(config.vocab_size() as u64))
+}
+
+/// Every tensor that the model needs, and no other, with its shape and finite values.
+fn check_weights(dir: &Path, config: &Config) -> anyhow::Result<String> {
+    let weights = read_weights(dir, &Device::flex())?;
+    let found = match config.head_kind() {
+        Some(_) => "encoder with a task's head",
+        None => "encoder and masked-LM head",
+    };
+    match config.head_kind() {
+        Some(_) => drop(FineTuned::load(weights, config)?),
+        None => drop(MaskedLm::load(weights, config)?),
+    }
+    Ok(format!("{found}, {} parameters, all finite", format_count(config.num_parameters() as u64)))
+}
+
+fn check_tokenizer(dir: &Path, rows: Option<usize>) -> anyhow::Result<String> {
+    let tokenizer = crate::tokenizer::load(dir)?;
+    rows.map_or(Ok(()), |rows| check_rows(rows, &tokenizer))?;
+    Ok(format!("{} ids, {}", format_count(tokenizer.num_ids() as u64), tokenizer.algorithm()))
+}
+
+fn compare(args: &Args, against: &Path) -> anyhow::Result<()> {
     let device = args.device.open()?;
-    let reference_bytes = read(&args.against)?;
-    let path = args.against.display().to_string();
+    let reference_bytes = read(against)?;
+    let path = against.display().to_string();
     let reference = Reference::new(&reference_bytes).exit(Exit::Data, path.clone())?;
     let (output, kind) =
         compute(&args.model, &reference, &device.device).exit(Exit::Data, args.model.display().to_string())?;
@@ -69,7 +125,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         );
     }
     if !holds {
-        bail!(Coded::error(Exit::Data, format!("{}: differs from {}", args.model.display(), args.against.display())));
+        bail!(Coded::error(Exit::Data, format!("{}: differs from {path}", args.model.display())));
     }
     Ok(())
 }

@@ -238,7 +238,7 @@ fn quartiles(seconds: &[f64]) -> [f64; 3] {
 /// Seconds of one call in each run, sorted: enough calls are enqueued at a time that waiting for the device does not count.
 fn time_enqueued(runs: usize, device: &Device, mut work: impl FnMut()) -> anyhow::Result<Vec<f64>> {
     /// Seconds that a run is to take at least.
-    const RUN_SECS: f64 = 0.05;
+    const RUN_SECS: f64 = 0.02;
     let mut calls = |count: usize| -> anyhow::Result<f64> {
         let start = Instant::now();
         (0..count).for_each(|_| work());

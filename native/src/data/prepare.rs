@@ -8,7 +8,7 @@ use super::read::{self, BadLine, BadLines, Document, ReadOptions, Record, Record
 use super::shards::{SplitWriter, write_synced};
 use super::split::Splitter;
 use crate::exit::{Coded, Exit};
-use crate::files::{REPLACED, STAGED, replace, sync_dir};
+use crate::files::{REPLACED, STAGED, folder_of, make_dir, replace, sync_dir};
 use crate::signals::Interrupt;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -118,8 +118,8 @@ pub fn prepare(inputs: &[PathBuf], out: &Path, options: &PrepareOptions, force: 
     options.validate()?;
     check_out(out, force)?;
     let records = read::records(inputs, &options.read_options())?;
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    let parent = folder_of(out);
+    make_dir(parent)?;
     let workplace = tempfile::Builder::new()
         .prefix(".anaume-data-")
         .tempdir_in(parent)

@@ -16,7 +16,7 @@ use super::{
 use crate::bench::matmul_peak;
 use crate::device::Inference;
 use crate::exit::{Coded, Exit};
-use crate::files::write_atomic;
+use crate::files::{make_dir, write_atomic};
 use crate::leaderboard;
 use crate::plan::name;
 use crate::progress::format_duration;
@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.dry_run {
         return Ok(());
     }
-    std::fs::create_dir_all(&args.common.out)?;
+    make_dir(&args.common.out)?;
     write_atomic(&args.common.out.join(PLAN), (serde_json::to_string_pretty(&plan)? + "\n").as_bytes())?;
     let interrupt = Interrupt::listen()?;
     let mut reports = Vec::new();

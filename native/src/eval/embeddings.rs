@@ -5,7 +5,7 @@
 //! appended, under a lock, so several processes may share it; a record that was torn off or damaged is not used.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,7 @@ use serde_json::json;
 use super::Context;
 use super::subject::Subject;
 use crate::exit::{Coded, Exit};
+use crate::files::{folder_of, make_dir};
 use crate::progress::format_count;
 
 const MAGIC: &[u8; 8] = b"anaumev1";
@@ -96,8 +97,7 @@ impl Cache {
     }
 
     fn open_file(path: &Path, options: EmbedOptions) -> anyhow::Result<Self> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        make_dir(folder_of(path))?;
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
         let mut cache = Self { path: path.into(), file, options, dimensions: None, records: HashMap::new() };
@@ -295,6 +295,8 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const OPTIONS: EmbedOptions = EmbedOptions { pooling: Pooling::Mean, layer: None, max_length: 8 };

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::subject::Subject;
 use super::{Common, Evaluation};
-use crate::files::{read, sorted_entries, write_atomic};
+use crate::files::{make_dir, read, sorted_entries, write_atomic};
 
 /// Name of a report.
 pub const RESULTS: &str = "results.json";
@@ -81,7 +81,7 @@ impl Cell {
 
     /// What an interrupted run of the same identity left; nothing if there is none or it is not wanted.
     pub fn partial(&self, afresh: bool) -> anyhow::Result<Partial> {
-        fs::create_dir_all(&self.dir).with_context(|| format!("cannot make the folder {}", self.dir.display()))?;
+        make_dir(&self.dir)?;
         Partial::open(self.dir.join(PARTIAL), &self.identity, afresh)
     }
 

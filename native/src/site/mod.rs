@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::files::make_dir_atomic;
+use crate::files::{make_dir, make_dir_atomic};
 use assets::Assets;
 use library::{INDEX, Library};
 
@@ -77,7 +77,7 @@ fn write(folder: &Path, assets: &Assets, library: &Library) -> anyhow::Result<us
     for (name, source) in &files {
         let path = folder.join(name);
         let parent = path.parent().unwrap_or(folder);
-        fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))?;
+        make_dir(parent)?;
         let written = match source {
             Source::Bytes(bytes) => fs::write(&path, bytes),
             Source::File(from) => fs::copy(from, &path).map(drop),
