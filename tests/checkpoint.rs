@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::cli::{anaume, binary, checkpoints, fail, outcome, path, pretrain, run_pretrain, succeed, text, wait_for};
+use crate::cli::{
+    anaume, binary, checkpoints, fail, outcome, path, pretrain, run_pretrain, succeed, text, wait_for, workshop,
+};
 
 /// A run with the checkpoints of steps 10 and 20.
 fn run_to_20(dir: &TempDir) -> PathBuf {
@@ -209,4 +211,26 @@ fn a_validation_is_logged_once_however_often_a_run_stops_there() {
         .map(|record| record["step"].as_u64().unwrap())
         .collect();
     assert_eq!(validated, [0, 10, 20]);
+}
+
+#[test]
+fn a_run_has_the_same_bits_with_any_number_of_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    // Large enough that its matrix products are shared among threads.
+    let model = path(dir.path(), "model");
+    succeed(&["model", "init", "--preset", "mini", "--tokenizer", &path(workshop(), "tokenizer"), "--out", &model]);
+    let run = |threads: usize| {
+        let run = dir.path().join(threads.to_string());
+        let mut arguments = pretrain(&run, &["--set", "train.max_steps=3", "--set", "data.max_length=256"]);
+        let at = arguments.iter().position(|argument| argument == "--model").unwrap() + 1;
+        arguments[at].clone_from(&model);
+        let output =
+            Command::new(binary()).args(&arguments).env("RAYON_NUM_THREADS", threads.to_string()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        outcome(&run, &text(&output.stdout))
+    };
+    let alone = run(1);
+    for threads in [2, 3, 7] {
+        assert_eq!(run(threads), alone, "{threads} threads");
+    }
 }

@@ -415,6 +415,27 @@ mod tests {
     }
 
     #[test]
+    fn tensorboard_sees_no_step_twice_after_a_resume() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for steps in [1..4, 3..6] {
+            let mut log = TensorBoardLog::create(dir.path(), steps.start).expect("a new file");
+            steps.for_each(|number| log.append(&step(number)).expect("written"));
+        }
+        let mut files: Vec<_> = fs::read_dir(dir.path()).expect("readable").map(|file| file.unwrap().path()).collect();
+        files.sort();
+        // TensorBoard's rule: a session that starts at a step takes it and later ones out of what came before.
+        let mut seen: Vec<i64> = Vec::new();
+        for event in files.iter().flat_map(|path| events(path)) {
+            match event.what {
+                Some(What::SessionLog(_)) => seen.retain(|step| *step < event.step),
+                Some(What::Summary(_)) => seen.push(event.step),
+                _ => {}
+            }
+        }
+        assert_eq!(seen, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
     fn sessions_of_the_same_second_have_files_of_their_own() {
         let dir = tempfile::tempdir().expect("a folder");
         let paths: Vec<_> = (0..3).map(|_| TensorBoardLog::create(dir.path(), 1).expect("a new file").path).collect();
