@@ -18,6 +18,8 @@ mod finetune;
 mod finetune_cli;
 mod gradients;
 mod heads;
+mod hub;
+mod hub_commands;
 mod invariance;
 mod leaderboard;
 mod leaderboard_files;

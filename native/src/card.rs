@@ -35,6 +35,11 @@ const METRIC_TYPES: [(&str, &str); 3] =
 
 /// Writes the card of a model folder from the results that were made with it.
 pub fn run(dir: &Path, results: &[PathBuf], out: Option<&Path>) -> anyhow::Result<()> {
+    give(&text(dir, None, results)?, out)
+}
+
+/// The card of a model folder, which is loaded under the name `on_hub`, from the results that were made with it.
+pub fn text(dir: &Path, on_hub: Option<&str>, results: &[PathBuf]) -> anyhow::Result<String> {
     let name = subject::names(&[dir.to_owned()]).remove(0);
     let identity = subject::identity(dir, &name, &load_any_config(dir)?)?;
     let (mut runs, others): (Vec<_>, Vec<_>) = load(results)?.into_iter().partition(|run| is_of(run, &identity));
@@ -47,7 +52,8 @@ pub fn run(dir: &Path, results: &[PathBuf], out: Option<&Path>) -> anyhow::Resul
     // The same model may have been called otherwise in some of its results.
     runs.iter_mut().for_each(|run| run.report.model.clone_from(&identity));
     let board = build(&runs)?;
-    give(&[front_matter(&identity, &board), page(&identity, &board), receipt(&identity, &runs)].concat(), out)
+    let page = page(&identity, on_hub.unwrap_or(&name), &board);
+    Ok([front_matter(&identity, &board), page, receipt(&identity, &runs)].concat())
 }
 
 fn is_of(run: &Run, identity: &ModelIdentity) -> bool {
@@ -107,7 +113,7 @@ fn split_of(column: &Column) -> &'static str {
 }
 
 /// What it is, its figures, their limits, how to use it.
-fn page(identity: &ModelIdentity, board: &Leaderboard) -> String {
+fn page(identity: &ModelIdentity, loaded_as: &str, board: &Leaderboard) -> String {
     let step = identity.step.map_or_else(String::new, |step| format!(", pretrained for {} steps", format_count(step)));
     let mut page = format!(
         "# {}\n\nA Japanese masked language model (穴埋め) of the architecture `{}`: {} parameters, up to {} tokens{step}.\n\n\
@@ -130,11 +136,8 @@ fn page(identity: &ModelIdentity, board: &Leaderboard) -> String {
     let legend: Vec<_> = board.legend();
     let notes: String = board.notes.iter().map(|note| format!("- {note}\n")).collect();
     let notes = if notes.is_empty() { "Nothing is recorded.\n".into() } else { notes };
-    page += &format!(
-        "\n{}\n\n## 限界 Data and limits\n\n{notes}\n{}",
-        legend.join(" "),
-        USE.replace("MODEL", &identity.name)
-    );
+    page +=
+        &format!("\n{}\n\n## 限界 Data and limits\n\n{notes}\n{}", legend.join(" "), USE.replace("MODEL", loaded_as));
     page
 }
 

@@ -9,8 +9,8 @@ use anaume_core::report::schema::DOCUMENTS;
 
 use crate::files::make_dir;
 use crate::{
-    bench, checkpoints, data, device, doctor, eval, export, fill_mask, leaderboard, merge, model, quickstart, schema,
-    site, tokenizer, train, verify,
+    bench, checkpoints, data, device, doctor, eval, export, fill_mask, hub, leaderboard, merge, model, quickstart,
+    schema, site, tokenizer, train, verify,
 };
 
 /// Japanese ModernBERT, from tokenizer to answers, on any GPU or the CPU.
@@ -23,12 +23,26 @@ pub struct Cli {
     /// Folder of a compiled MeCab dictionary, for tokenizers of the Japanese BERT family; default: MODEL/dicdir
     #[arg(long, global = true, env = "ANAUME_MECAB_DICTIONARY", hide_env_values = true, value_name = "DIR")]
     pub mecab_dictionary: Option<PathBuf>,
+    /// Ask nothing of the network (or HF_HUB_OFFLINE=1): ORG/NAME[@REVISION] of the Hugging Face Hub, which may stand for
+    /// any folder of a model, tokenizer or data set, is then taken from the cache
+    #[arg(long, global = true)]
+    pub offline: bool,
 }
 
 const EXIT_CODES: &str = "\
 Results go to stdout, progress and notes to stderr.
 Exit codes: 0 done, 1 failure, 2 usage, 3 bad data or a check that does not hold, 4 not a finite number,
-5 out of memory or disk, 75 interrupted with nothing lost (run again, with --resume after a checkpoint)";
+5 out of memory or disk, 6 the network or the Hub does not answer, 75 interrupted with nothing lost (run again, with --resume after a checkpoint)";
+
+const DOWNLOAD_HELP: &str = "\
+Examples:
+  anaume download sbintuitions/modernbert-ja-130m
+  anaume fill-mask --model sbintuitions/modernbert-ja-130m '今日のご飯は[MASK]である。' --offline
+  anaume download ORG/NAME@REVISION --dataset --out data/
+
+Files lie where Python's library keeps them and finds them; what was begun is gone on with; every hash is checked.
+Environment: HF_HOME, HF_HUB_CACHE (the cache), HF_TOKEN or the token of `hf auth login`, HF_ENDPOINT, HF_HUB_OFFLINE,
+ANAUME_HUB_RETRIES (failures in a row that are waited out, 6)";
 
 /// The commands.
 #[derive(clap::Subcommand, Debug)]
@@ -115,6 +129,12 @@ pub enum Command {
     /// Write a model for another program to load
     #[command(subcommand)]
     Export(export::Command),
+    /// Download a model or a data set of the Hugging Face Hub and print its folder
+    #[command(after_help = DOWNLOAD_HELP)]
+    Download(hub::commands::DownloadArgs),
+    /// Prepare a folder for the Hugging Face Hub, with card, and print the command that publishes it; nothing is sent
+    #[command(after_help = "Example:\n  anaume upload run/step-00100000 --name ORG/NAME --results results/ --out hub/")]
+    Upload(hub::commands::UploadArgs),
     /// Measure how fast this machine computes
     #[command(
         subcommand,
@@ -166,6 +186,8 @@ impl Command {
                     .with_context(|| format!("cannot write to {}", out.display()))
             }
             Self::Export(command) => export::run(command),
+            Self::Download(args) => hub::commands::download(&args),
+            Self::Upload(args) => hub::commands::upload(&args),
             Self::Bench(command) => bench::run(&command),
             Self::Devices { json } => device::run(json),
             Self::Doctor(args) => doctor::run(&args),

@@ -16,6 +16,8 @@ pub enum Exit {
     Numerical = 4,
     /// Out of memory or disk.
     Resource = 5,
+    /// The network or the Hub does not answer.
+    Network = 6,
     /// Stopped by a signal with nothing lost; run the command again, with `--resume` after a checkpoint.
     Interrupted = 75,
 }

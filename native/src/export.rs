@@ -66,7 +66,8 @@ fn export_type(name: &str) -> Result<ExportType, String> {
 
 /// `anaume export web …`.
 pub fn run(Command::Web(args): Command) -> anyhow::Result<()> {
-    let name = args.model.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let whole = args.model.canonicalize().unwrap_or_else(|_| args.model.clone());
+    let name = whole.file_name().map(|name| name.to_string_lossy().into_owned());
     let mut files = files(&args.model, args.dtype, args.shard_mib << 20)?;
     let exported = engine(&args.model, &files)?;
     let mut model = SiteModel {

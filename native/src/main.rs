@@ -18,6 +18,7 @@ mod figures;
 mod files;
 mod fill_mask;
 mod host;
+mod hub;
 mod leaderboard;
 mod logs;
 mod memory;
@@ -50,6 +51,9 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let cli = cli::Cli::parse();
     tokenizer::set_mecab_dictionary(cli.mecab_dictionary);
+    if cli.offline {
+        hub::set_offline();
+    }
     match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -9,6 +9,7 @@ use anaume_core::export::INDEX;
 use anaume_core::infer::{Engine, check_rows};
 use anaume_core::model::Config;
 use anaume_core::modernbert::MaskedLm;
+use anaume_core::report::site::WEB_MODEL;
 use anaume_core::weights::{
     HostTensor, RandomParameters, StoredType, WeightFile, parameters_hash, read_parameters, write_safetensors,
 };
@@ -18,6 +19,7 @@ use serde_json::json;
 
 use crate::exit::{Coded, Exit, WithExit};
 use crate::files::{read, unreadable, write_dir_atomic};
+use crate::hub::{self, Part};
 use crate::progress::{format_bytes, format_count, format_si};
 
 /// Subcommands of `anaume model`.
@@ -106,21 +108,40 @@ fn stored_type(name: &str) -> Result<StoredType, String> {
 /// Files of a tokenizer that a model folder carries.
 const TOKENIZER_FILES: [&str; 4] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
 
+/// Files of a model that are read besides its weights.
+pub const DESCRIPTION_FILES: [&str; 8] = [
+    "config.json",
+    CARD,
+    TOKENIZER_FILES[0],
+    TOKENIZER_FILES[1],
+    TOKENIZER_FILES[2],
+    TOKENIZER_FILES[3],
+    INDEX,
+    WEB_MODEL,
+];
+
+/// A model's card.
+pub const CARD: &str = "README.md";
+
+/// The file of a model's weights, where they are in one.
+pub const WEIGHTS: &str = "model.safetensors";
+
 /// The tokenizer files of a folder that exist, with their bytes.
 pub fn tokenizer_files(dir: &Path) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
+    let dir = hub::model(dir, Part::Description)?;
     let present = TOKENIZER_FILES.iter().filter(|name| dir.join(name).exists());
     present.map(|name| Ok((*name, read(&dir.join(name))?))).collect()
 }
 
 /// Reads `config.json` of a model folder of either architecture.
 pub fn load_any_config(dir: &Path) -> anyhow::Result<Config> {
-    let path = dir.join("config.json");
+    let path = hub::model(dir, Part::Description)?.join("config.json");
     Config::from_json(&read(&path)?).with_context(|| path.display().to_string())
 }
 
 /// Reads `config.json` of the folder of a ModernBERT, the architecture that is pretrained here.
 pub fn load_config(dir: &Path) -> anyhow::Result<ModelConfig> {
-    let path = dir.join("config.json");
+    let path = hub::model(dir, Part::Description)?.join("config.json");
     ModelConfig::from_json(&read(&path)?).with_context(|| path.display().to_string())
 }
 
@@ -130,7 +151,8 @@ pub fn weight_paths(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let (whole, index) = (dir.join("model.safetensors"), dir.join(INDEX));
+    let dir = hub::model(dir, Part::Whole)?;
+    let (whole, index) = (dir.join(WEIGHTS), dir.join(INDEX));
     if whole.exists() || !index.exists() {
         return Ok(vec![whole]);
     }
@@ -166,6 +188,7 @@ pub fn load_masked_lm(dir: &Path, config: &ModelConfig, device: &Device) -> anyh
 
 /// Loads a masked language model with its tokenizer, to compute in `precision`.
 pub fn load_engine(dir: &Path, device: &Device, precision: Precision) -> anyhow::Result<Engine> {
+    let dir = &hub::model(dir, Part::Whole)?;
     let config_json = read(&dir.join("config.json"))?;
     // Each takes about as long as the first answer of a small model.
     let (tokenizer, weights) = rayon::join(|| crate::tokenizer::load(dir), || read_weights(dir, device));
@@ -205,7 +228,7 @@ pub fn write_model(
     out: &Path,
     force: bool,
 ) -> anyhow::Result<()> {
-    let mut files = vec![("config.json", config_json), ("model.safetensors", write_safetensors(parameters, stored)?)];
+    let mut files = vec![("config.json", config_json), (WEIGHTS, write_safetensors(parameters, stored)?)];
     files.extend(tokenizer_files(tokenizer_dir)?);
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
     write_dir_atomic(out, &files, force)

@@ -11,10 +11,16 @@ use signal_hook::flag;
 #[derive(Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
+static INTERRUPT: OnceLock<Interrupt> = OnceLock::new();
+
+/// Whether a command that listens has been asked to stop.
+pub fn is_interrupted() -> bool {
+    INTERRUPT.get().is_some_and(Interrupt::is_set)
+}
+
 impl Interrupt {
     /// Listens from now on. There is one for the whole process: what stops one step of a command stops the next one too.
     pub fn listen() -> anyhow::Result<&'static Self> {
-        static INTERRUPT: OnceLock<Interrupt> = OnceLock::new();
         if let Some(interrupt) = INTERRUPT.get() {
             return Ok(interrupt);
         }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::data::texts;
 use crate::exit::{Coded, Exit, WithExit};
 use crate::files::{read, write_dir_atomic};
+use crate::hub::{self, Part};
 use crate::progress::format_count;
 
 /// What to do with a tokenizer.
@@ -126,15 +127,17 @@ pub fn set_mecab_dictionary(dir: Option<PathBuf>) {
 }
 
 /// The file of a tokenizer folder that lists the pieces: `tokenizer.json`, or in the Japanese BERT family `vocab.txt`.
-pub fn vocabulary(dir: &Path) -> PathBuf {
+pub fn vocabulary(dir: &Path) -> anyhow::Result<PathBuf> {
+    let dir = hub::model(dir, Part::Description)?;
     let [json, vocab] = ["tokenizer.json", "vocab.txt"].map(|name| dir.join(name));
-    if vocab.exists() && !json.exists() { vocab } else { json }
+    Ok(if vocab.exists() && !json.exists() { vocab } else { json })
 }
 
 /// The tokenizer of a folder: `tokenizer.json`, and `tokenizer_config.json` where there is one; or `vocab.txt` with
 /// `tokenizer_config.json` and a MeCab dictionary.
 pub fn load(dir: &Path) -> anyhow::Result<Tokenizer> {
-    let path = vocabulary(dir);
+    let dir = &hub::model(dir, Part::Description)?;
+    let path = vocabulary(dir)?;
     let vocabulary = read(&path)?;
     let config_path = dir.join("tokenizer_config.json");
     let is_japanese_bert = path.ends_with("vocab.txt");
@@ -168,7 +171,8 @@ fn load_mecab(tokenizer_dir: &Path) -> anyhow::Result<Arc<Mecab>> {
 }
 
 fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
-    let source = if args.source.is_dir() { args.source.join("tokenizer.json") } else { args.source.clone() };
+    let source = hub::model(&args.source, Part::Description)?;
+    let source = if source.is_dir() { source.join("tokenizer.json") } else { source };
     let files = tokenizer::prepare(&read(&source)?).with_context(|| format!("in {}", source.display()))?;
     write_and_report(&files, &args.target)
 }
@@ -215,7 +219,8 @@ fn encode(args: &EncodeArgs) -> anyhow::Result<()> {
 fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let tokenizer = load(&args.dir)?;
     let measured = args.text.as_deref().map(|path| measure(&tokenizer, path, &args.column)).transpose()?;
-    let model = args.model.clone().or_else(|| args.dir.join("config.json").exists().then(|| args.dir.clone()));
+    let has_config = hub::model(&args.dir, Part::Description)?.join("config.json").exists();
+    let model = args.model.clone().or_else(|| has_config.then(|| args.dir.clone()));
     let rows = model.as_deref().map(model_rows).transpose()?;
     let report = json!({
         "tokenizer": args.dir,
@@ -283,7 +288,7 @@ fn measure(tokenizer: &Tokenizer, path: &Path, column: &str) -> anyhow::Result<V
 
 /// `vocab_size` of a model folder's `config.json`.
 fn model_rows(dir: &Path) -> anyhow::Result<usize> {
-    let path = dir.join("config.json");
+    let path = hub::model(dir, Part::Description)?.join("config.json");
     let config: Value = serde_json::from_slice(&read(&path)?)
         .exit(Exit::Data, format!("{} is not the configuration of a model", path.display()))?;
     let rows = config["vocab_size"].as_u64().and_then(|rows| usize::try_from(rows).ok());

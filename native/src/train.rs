@@ -143,7 +143,7 @@ impl Session {
         let tokenizer = crate::tokenizer::load(&args.model)?;
         anaume_core::infer::check_rows(config.vocab_size, &tokenizer)?;
         let loader_config = plan.recipe.loader_config(&tokenizer, &config);
-        let tokenizer_hash = blake3::hash(&read(&crate::tokenizer::vocabulary(&args.model))?).to_hex().to_string();
+        let tokenizer_hash = blake3::hash(&read(&crate::tokenizer::vocabulary(&args.model)?)?).to_hex().to_string();
         let manifest = manifest(&plan, &config, dataset, &tokenizer_hash)?;
         let identity = identity(&manifest);
 

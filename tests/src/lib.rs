@@ -1,6 +1,7 @@
 //! Shared helpers of the tests: goldens, comparators, devices, small models.
 
 pub mod fake;
+pub mod hub;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

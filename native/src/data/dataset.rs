@@ -162,6 +162,7 @@ impl Dataset {
     /// Reads `dataset.json` and checks that every shard is there in full size; contents are checked as they are read,
     /// hashes by `anaume data stats`.
     pub fn open(dir: &Path) -> Result<Self> {
+        let dir = &crate::hub::data(dir)?;
         let path = dir.join(MANIFEST_FILE);
         let hint = "give a folder that `anaume data prepare` wrote";
         let text = fs::read_to_string(&path).exit(Exit::Usage, format!("cannot read {}; {hint}", path.display()))?;

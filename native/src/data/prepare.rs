@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args, Clone, Debug)]
 pub struct PrepareArgs {
     /// Files or globs: .jsonl, .json (one object a line), .txt, .parquet, also with .gz or .zst; - is standard input
-    /// (JSON lines or plain text, compressed or not)
+    /// (JSON lines or plain text, compressed or not), hf://datasets/ORG/NAME[@REVISION]/GLOB files of the Hugging Face Hub
     #[arg(required = true)]
     pub inputs: Vec<PathBuf>,
     /// Folder to write the dataset to

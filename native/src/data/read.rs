@@ -169,6 +169,7 @@ pub fn documents(
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
+        let path = &crate::hub::file(path)?;
         if is_stdin(path) || path.is_file() {
             files.push(path.clone());
         } else if path.is_dir() {

@@ -114,6 +114,7 @@ pub const NAMED: [&str; 6] = ["jsts", "jnli", "jcola", "jsquad", "jcommonsenseqa
 /// A named task from a folder of data, its examples read. `None` where the folder has no file of it.
 pub fn named(name: &str, data: &Path) -> anyhow::Result<Option<Task>> {
     let labels = |labels: &[&str]| Kind::Classification(labels.iter().map(|label| (*label).to_owned()).collect());
+    let data = &crate::hub::data(data)?;
     let loader = Loader { data, files: Vec::new() };
     let pair = Fields { first: "sentence1", second: Some("sentence2"), choices: &[], label: "label" };
     let nli = labels(&["entailment", "contradiction", "neutral"]);
@@ -227,6 +228,7 @@ impl Loader<'_> {
     }
 
     fn rows(&mut self, path: &Path) -> anyhow::Result<Vec<Row>> {
+        let path = &crate::hub::file(path)?;
         self.note(path)?;
         rows(path)
     }

@@ -83,6 +83,7 @@ pub fn find(args: &PairArgs, seed: u64) -> anyhow::Result<Vec<PairSet>> {
         let (records, file) = built_in_json_lines("pairs.jsonl", BUILT_IN)?;
         return Ok(vec![PairSet::new("built-in", "pairs.jsonl", records, file, args, seed)?]);
     };
+    let data = &crate::hub::data(data)?;
     if args.preset.is_some() {
         return Ok(vec![PairSet::of_paper(data, args, seed)?]);
     }

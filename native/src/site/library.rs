@@ -14,6 +14,7 @@ use crate::eval::results::{RESULTS, SAMPLES};
 use crate::eval::subject;
 use crate::exit::{Coded, Exit, WithExit};
 use crate::files::{read, sorted_entries};
+use crate::hub::{self, Part};
 use crate::model::weight_paths;
 use crate::run_record::METRICS;
 
@@ -129,6 +130,7 @@ impl Library {
 impl Model {
     /// An exported model with what its list says, or a model folder as it is.
     fn open(folder: &Path, name: String) -> anyhow::Result<Self> {
+        let folder = &hub::model(folder, Part::Whole)?;
         let list = folder.join(WEB_MODEL);
         let mut model = Self { name, shown: SiteModel::default(), paths: BTreeMap::new() };
         if list.is_file() {

@@ -48,7 +48,7 @@ fn uncategorised() -> String {
 /// A line that is no prompt, named by file and line.
 pub fn read(path: Option<&Path>) -> anyhow::Result<(Vec<Prompt>, DataFile)> {
     let (lines, file) = match path {
-        Some(path) => json_lines::<Line>(path)?,
+        Some(path) => json_lines::<Line>(&crate::hub::data(path)?)?,
         None => built_in_json_lines("fill_mask.jsonl", BUILT_IN)?,
     };
     let name = path.map_or_else(|| file.name.clone(), |path| path.display().to_string());

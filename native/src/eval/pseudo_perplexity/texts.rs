@@ -48,6 +48,7 @@ impl Texts {
     /// # Errors
     /// A folder without them, a line that is no text, two texts of the same name; each is named.
     pub fn read(data: &Path, options: &Options) -> anyhow::Result<Self> {
+        let data = &crate::hub::data(data)?;
         if !data.is_dir() {
             let (stem, _) = stem_and_compression(data);
             let name = stem.rsplit_once('.').map_or(stem.as_str(), |(name, _)| name);

@@ -120,6 +120,8 @@ fn built_in<T: DeserializeOwned>(
 /// # Errors
 /// A kind asked for that the data does not allow, or data that allows none.
 pub fn find(data: Option<&Path>, kinds: &[Kind]) -> anyhow::Result<Vec<Source>> {
+    let data = data.map(crate::hub::data).transpose()?;
+    let data = data.as_deref();
     let (mut sources, absent) = match data {
         None => (vec![Source::new(Kind::Questions, "built-in", Files::BuiltInQuestions)], Vec::new()),
         Some(path) if path.is_dir() => in_folders(path)?,
