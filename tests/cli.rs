@@ -319,7 +319,7 @@ fn help_lists_only_what_exists_and_every_command_has_an_example() {
     {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is missing in {help}");
     }
-    for command in ["quickstart", "pretrain", "fill-mask", "embed", "bench", "verify"] {
+    for command in ["quickstart", "pretrain", "fill-mask", "embed", "bench", "verify", "download", "upload"] {
         assert!(succeed(&[command, "--help"]).contains("Example"), "{command} has no example");
     }
 }

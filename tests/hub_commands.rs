@@ -37,6 +37,14 @@ fn weights_are_downloaded_where_they_are_needed_alone() {
 }
 
 #[test]
+fn a_tokenizer_without_a_model_is_downloaded_too() {
+    let read = |name| fs::read(workshop().join("tokenizer").join(name)).unwrap();
+    let room = Room::new(["tokenizer.json", "tokenizer_config.json"].map(|name| (name, read(name))));
+    room.succeed(&["download", NAME]);
+    room.succeed(&["tokenizer", "encode", NAME, "今日", "--offline"]);
+}
+
+#[test]
 fn every_command_takes_a_name_of_the_hub() {
     let mut room = Room::with_model();
     room.succeed(&["download", NAME]);
@@ -161,6 +169,19 @@ fn a_data_set_is_taken_whole_or_by_pattern() {
     let copied = room.dir.path().join("copy/data/deep/c.jsonl");
     assert!(copied.symlink_metadata().unwrap().is_file());
     assert_eq!(fs::read(copied).unwrap(), line("昨日は雪だった。"));
+}
+
+#[test]
+fn results_are_called_after_the_data_set() {
+    let pairs = |i: usize| format!("{{\"query\": \"今日{i}\", \"positive\": \"明日{i}\"}}\n");
+    let room = Room::new([("passage_pairs.jsonl", (0..4).map(pairs).collect::<String>().into_bytes())]);
+    let model = path(workshop(), "model");
+    let line = ["--data", NAME, "--out", "results", "--bootstrap", "10", "--device", "cpu"];
+    room.succeed(&[&["eval", "alignment", "--model", &model][..], &line].concat());
+    room.succeed(&[&["eval", "retrieval", "--model", &model][..], &line].concat());
+    for task in ["alignment-name", "retrieval-pairs-name"] {
+        assert!(room.dir.path().join("results/model").join(task).is_dir(), "{task}");
+    }
 }
 
 #[test]

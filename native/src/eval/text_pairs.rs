@@ -94,9 +94,8 @@ pub fn find(args: &PairArgs, seed: u64) -> anyhow::Result<Vec<PairSet>> {
     for folder in [data.clone()].into_iter().chain(sorted_entries(data)?.into_iter().filter(|path| path.is_dir())) {
         for path in sorted_entries(&folder)? {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
-            let whole = std::fs::canonicalize(&folder).unwrap_or_else(|_| folder.clone());
             if file == "passage_pairs.jsonl" {
-                sets.push(PairSet::of_file(stem(&whole), &path, args, seed)?);
+                sets.push(PairSet::of_file(stem(Path::new(&crate::hub::folder_name(&folder))), &path, args, seed)?);
             } else if file.starts_with("jsts-valid") && file.ends_with(".json") {
                 sets.push(PairSet::of_file("jsts", &path, args, seed)?);
             }

@@ -64,6 +64,8 @@ pub fn download(args: &DownloadArgs) -> anyhow::Result<()> {
     let wrong = || Coded::error(Exit::Usage, format!("{}: expected ORG/NAME or ORG/NAME@REVISION", args.name));
     let repo = Repo::parse(kind, &args.name).ok_or_else(wrong)?;
     let mut folder = fetch(&repo, |files| match kind {
+        // A repository may hold a tokenizer alone.
+        Kind::Model if files.has_no_weights() => files.of_model(&repo, Part::Description),
         Kind::Model => files.of_model(&repo, Part::Whole),
         Kind::Dataset => Ok(files.all()),
     })?;

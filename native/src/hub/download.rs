@@ -32,7 +32,8 @@ pub fn files(client: &Client<'_>, cache: &Cache, listing: &Listing, names: &[Str
         }
     }
     let lacks = |entry: &Entry| !cache.blob(entry.hash()).exists();
-    let total = missing.iter().filter(|(_, entry)| lacks(entry)).map(|(_, entry)| entry.num_bytes()).sum();
+    let sizes = missing.iter().filter(|(_, entry)| lacks(entry)).map(|(_, entry)| entry.num_bytes());
+    let total = sizes.fold(0, u64::saturating_add);
     let mut meter = (total > 0).then(|| {
         eprintln!("downloading the {}", client.repo);
         Meter::new(total)

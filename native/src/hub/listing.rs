@@ -102,6 +102,14 @@ impl Listing {
         self.files.files.keys().cloned().collect()
     }
 
+    /// Whether this is a tokenizer and no model, of whatever form.
+    pub fn has_no_weights(&self) -> bool {
+        let is_weights = |name: &str| {
+            [".safetensors", ".bin", ".h5", ".msgpack", ".onnx", ".gguf"].iter().any(|end| name.ends_with(end))
+        };
+        !self.files.files.keys().any(|name| is_weights(name))
+    }
+
     /// What is read of a model: no weights of other programs.
     pub fn of_model(&self, repo: &Repo, part: Part) -> anyhow::Result<Vec<String>> {
         let has_whole = self.entry(WEIGHTS).is_some();
@@ -150,4 +158,42 @@ fn is_hashed(entry: &Entry) -> bool {
 /// Whether a text is a hash of one of these numbers of digits, and so the safe name of a file.
 pub fn is_hash(text: &str, lengths: &[usize]) -> bool {
     lengths.contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::Kind;
+    use super::*;
+
+    fn listing(names: &[&str]) -> Listing {
+        let siblings = names.iter().map(|name| json!({ "rfilename": name, "size": 1, "blobId": "a".repeat(40) }));
+        let answer = json!({ "sha": "b".repeat(40), "siblings": siblings.collect::<Vec<_>>() });
+        Listing::from_answer(answer.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn of_a_model_only_what_is_read_is_wanted() {
+        let repo = Repo::parse(Kind::Model, "org/name").unwrap();
+        let wanted = |names: &[&str], part| listing(names).of_model(&repo, part).unwrap();
+        let whole = ["config.json", "model.safetensors", "model.fp16.safetensors", "onnx/model.safetensors", "tf.h5"];
+        assert_eq!(wanted(&whole, Part::Whole), ["config.json", "model.safetensors"]);
+        assert_eq!(wanted(&whole, Part::Description), ["config.json"]);
+        let parts = ["a-1.safetensors", "a-2.safetensors", "model.safetensors.index.json", "x.bin"];
+        assert_eq!(wanted(&parts, Part::Whole), parts[..3]);
+        assert!(listing(&["x.bin", "vocab.txt"]).of_model(&repo, Part::Whole).is_err());
+        assert!(listing(&["vocab.txt"]).has_no_weights() && !listing(&["x.bin"]).has_no_weights());
+    }
+
+    #[test]
+    fn a_list_survives_the_cache_and_a_foreign_one_is_no_list() {
+        let before = listing(&["a", "b/c"]);
+        let after = Listing::from_cache(&before.commit, &before.to_cache()).unwrap();
+        assert_eq!(after.to_cache(), before.to_cache());
+        let other = String::from_utf8(before.to_cache()).unwrap();
+        for wrong in [other.replace("\"format_version\": 1", "\"format_version\": 2"), other.replace("aaaa", "../a")] {
+            assert!(Listing::from_cache(&before.commit, wrong.as_bytes()).is_none(), "{wrong}");
+        }
+    }
 }

@@ -134,6 +134,18 @@ pub fn file(named: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder.join(pattern))
 }
 
+/// The name of a folder; one in the cache is called after its commit, so that of the repository.
+pub fn folder_name(folder: &Path) -> String {
+    let whole = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    let mut names = whole.ancestors().map(|path| path.file_name().unwrap_or_default().to_string_lossy());
+    match [names.next(), names.next(), names.next()].map(Option::unwrap_or_default) {
+        [_, above, repo] if above == "snapshots" && repo.contains("--") => {
+            repo.rsplit("--").next().unwrap_or_default().to_owned()
+        }
+        [name, ..] => name.into_owned(),
+    }
+}
+
 /// The repository and the pattern of `hf://datasets/…`; `None` for what does not begin so.
 fn in_dataset(named: &Path) -> anyhow::Result<Option<(Repo, String)>> {
     let Some(uri) = named.to_str().and_then(|text| text.strip_prefix("hf://")) else { return Ok(None) };
@@ -247,6 +259,14 @@ mod tests {
         ] {
             assert_eq!(parsed(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn a_folder_of_the_cache_is_called_as_its_repository() {
+        let name = |path| folder_name(Path::new(path));
+        assert_eq!(name("/nosuch/hub/datasets--org--my-name/snapshots/0123"), "my-name");
+        assert_eq!(name("/nosuch/snapshots/0123"), "0123");
+        assert_eq!(name("/nosuch/data"), "data");
     }
 
     #[test]

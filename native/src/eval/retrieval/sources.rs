@@ -1,6 +1,5 @@
 //! Which retrieval tasks a folder or file allows.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -156,8 +155,7 @@ fn in_folders(folder: &Path) -> anyhow::Result<(Vec<Source>, Absent)> {
     let (mut sources, mut absent) = (Vec::new(), Vec::new());
     let folders = sorted_entries(folder)?.into_iter().filter(|path| path.is_dir());
     for folder in [folder.to_owned()].into_iter().chain(folders) {
-        let whole = fs::canonicalize(&folder).unwrap_or_else(|_| folder.clone());
-        let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = crate::hub::folder_name(&folder);
         let at = |file: &str| Some(folder.join(file)).filter(|path| path.is_file());
         if let Some(path) = at("passage_pairs.jsonl") {
             sources.push(Source::new(Kind::Pairs, &name, Files::Pairs(path)));
