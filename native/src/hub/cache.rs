@@ -10,7 +10,7 @@ use fs4::FileExt;
 use super::listing::{Entry, Listing, is_hash};
 use super::{Kind, Repo};
 use crate::exit::{Coded, Exit};
-use crate::files::write_atomic;
+use crate::files::{folder_of, make_dir, write_atomic};
 
 /// Folder for lists of files. Python's has lists too, of snapshots that it then expects to be complete.
 const OWN_LISTS: &str = ".anaume";
@@ -74,7 +74,7 @@ impl Cache {
     /// Takes the content of that hash for this process, as long as the file is open; waits for one that has it.
     pub fn lock(&self, hash: &str) -> anyhow::Result<File> {
         let path = self.root.join(".locks").join(&self.name).join(format!("{hash}.lock"));
-        make_parent(&path)?;
+        make_dir(folder_of(&path))?;
         let lock = || -> std::io::Result<File> {
             let file = File::options().write(true).create(true).truncate(false).open(&path)?;
             if FileExt::try_lock(&file).is_err() {
@@ -89,7 +89,7 @@ impl Cache {
     /// Lets a file appear under its name.
     pub fn link(&self, commit: &str, name: &str, entry: &Entry) -> anyhow::Result<()> {
         let place = self.place(commit, name)?;
-        make_parent(&place)?;
+        make_dir(folder_of(&place))?;
         if place.symlink_metadata().is_ok() {
             fs::remove_file(&place).with_context(|| format!("cannot replace {}", place.display()))?;
         }
@@ -119,7 +119,7 @@ impl Cache {
         let commit = &listing.commit;
         let note = |path: PathBuf, bytes: &[u8]| match fs::read(&path) {
             Ok(before) if before == bytes => Ok(()),
-            _ => make_parent(&path).and_then(|()| write_atomic(&path, bytes)),
+            _ => make_dir(folder_of(&path)).and_then(|()| write_atomic(&path, bytes)),
         };
         let list = note(self.list(OWN_LISTS, commit), &listing.to_cache());
         let reference = match revision == commit {
@@ -152,12 +152,6 @@ pub fn path_in(variable: &str) -> Option<PathBuf> {
 pub fn is_inside(name: &str) -> bool {
     let is_plain = |part: &str| !["", ".", ".."].contains(&part) && !part.contains([':', '\0']);
     name.split(['/', '\\']).all(is_plain)
-}
-
-/// Makes the folder of a file.
-pub fn make_parent(path: &Path) -> anyhow::Result<()> {
-    let parent = path.parent().unwrap_or(path);
-    fs::create_dir_all(parent).with_context(|| format!("cannot make the folder {}", parent.display()))
 }
 
 #[cfg(test)]

@@ -12,11 +12,11 @@ use sha2::digest::{Digest, DynDigest};
 use ureq::Body;
 use ureq::http::{Response, StatusCode, header};
 
-use super::cache::{Cache, make_parent};
+use super::cache::Cache;
 use super::http::{Client, Failure, Tries};
 use super::listing::{Entry, Listing};
 use crate::exit::{Coded, Exit};
-use crate::files::{sync_dir, unreadable};
+use crate::files::{folder_of, make_dir, sync_dir, unreadable};
 use crate::progress::{Progress, format_bytes};
 use crate::signals;
 
@@ -88,7 +88,7 @@ impl Download<'_> {
     /// Downloads, checks and puts in place.
     fn run(&self, meter: &mut Meter) -> anyhow::Result<()> {
         let blob = self.cache.blob(self.entry.hash());
-        make_parent(&blob)?;
+        make_dir(folder_of(&blob))?;
         let mut partial = Partial::open(blob.with_added_extension("incomplete"), self.entry)?;
         let begun = partial.len;
         meter.position += begun;
@@ -107,7 +107,7 @@ impl Download<'_> {
         }
         let put = || partial.file.sync_all().and_then(|()| fs::rename(&partial.path, &blob));
         put().with_context(|| partial.place())?;
-        sync_dir(blob.parent().expect("blobs lie in a folder"))
+        sync_dir(folder_of(&blob))
     }
 
     /// Asks until all bytes are there, however often the connection breaks off, as long as more comes each time.
