@@ -63,6 +63,7 @@ fn every_command_takes_a_name_of_the_hub() {
         "bench encoder --model org/name --batch 1 --length 8 --runs 1 --device cpu",
         "eval alignment --model org/name --out results --bootstrap 10 --device cpu",
         "site --model org/name --page page --out site",
+        "verify org/name",
         "upload org/name --out hub",
     ] {
         room.succeed(&line.split(' ').collect::<Vec<_>>());
