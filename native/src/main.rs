@@ -8,6 +8,7 @@ mod card;
 mod checkpoint;
 mod checkpoints;
 mod cli;
+mod dashboard;
 mod data;
 mod device;
 mod doctor;

@@ -35,7 +35,7 @@ impl Progress {
     /// Work of `total` units, named in the plural as in `steps`, of which `position` were done before; the remaining time
     /// is judged from what is done from now on.
     pub fn new(total: u64, unit: &'static str, position: u64) -> Self {
-        if wants_bar() { Self::bar(total, unit, position) } else { Self::plain(total, unit, position) }
+        if is_watched() { Self::bar(total, unit, position) } else { Self::plain(total, unit, position) }
     }
 
     fn bar(total: u64, unit: &'static str, position: u64) -> Self {
@@ -126,8 +126,8 @@ fn join(parts: &[&str]) -> String {
     parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("  ")
 }
 
-/// A bar redraws itself, which only a person's terminal can show: `NO_COLOR` and `CI` say that nobody looks at one.
-fn wants_bar() -> bool {
+/// Whether a person looks at stderr, so that what redraws itself can be shown: `NO_COLOR` and `CI` say that nobody looks at one.
+pub fn is_watched() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     std::io::stderr().is_terminal() && !is_set("NO_COLOR") && !is_set("CI")
 }

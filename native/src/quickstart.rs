@@ -118,6 +118,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         on_nonfinite: None,
         device: args.device.clone(),
         memory: None,
+        plain: false,
         dry_run: false,
         json: false,
     };

@@ -16,6 +16,7 @@ use anyhow::bail;
 use burn::tensor::Device;
 
 use crate::checkpoint::{self, TrainerState};
+use crate::dashboard::Watch;
 use crate::data::dataset::Dataset;
 use crate::data::loader::{Loader, LoaderConfig, Tokenize, validation_batches};
 use crate::device::{Choice, Ready, check_precision};
@@ -25,7 +26,7 @@ use crate::files::{make_dir, read};
 use crate::logs::{MetricsLog, TensorBoardLog, read_metrics};
 use crate::model::{load_config, load_masked_lm, tokenizer_files};
 use crate::plan::{OnNonFinite, Plan, Recipe};
-use crate::progress::{Progress, format_count};
+use crate::progress::format_count;
 use crate::run_record::{METRICS, check_log, identity, manifest, open_logs};
 use crate::signals::Interrupt;
 use crate::{bench, host};
@@ -63,6 +64,9 @@ pub struct Args {
     /// Memory that the run may take, in GiB: micro-batches are cut to fit [default on the CPU: what is free]
     #[arg(long, value_name = "GIB")]
     pub memory: Option<f64>,
+    /// Show a line now and then instead of the dashboard that terminals get
+    #[arg(long)]
+    pub plain: bool,
     /// Print the plan with memory, disk and time, and stop
     #[arg(long)]
     pub dry_run: bool,
@@ -130,6 +134,7 @@ struct Session {
     tensorboard: TensorBoardLog,
     matmul_peak: f64,
     stop_after: u64,
+    watch: Watch,
     /// Held while the run is in use, so that a second process refuses the folder.
     _lock: File,
 }
@@ -167,6 +172,7 @@ impl Session {
         let goes_on = check_log(out, &state, resumed.is_some())?;
         checkpoint::set_aside_after(out, state.step)?;
         let metrics = open_logs(out, &manifest, &state, goes_on)?;
+        let watch = Watch::new(plan.recipe.train.max_steps, state.step, args.plain);
         let tensorboard = TensorBoardLog::create(&out.join("tensorboard"), state.step + 1)?;
         Ok(Self {
             plan,
@@ -180,6 +186,7 @@ impl Session {
             tensorboard,
             matmul_peak,
             stop_after,
+            watch,
             _lock: lock,
         })
     }
@@ -187,29 +194,28 @@ impl Session {
     /// Trains to the last step; returns the hash of the final parameters.
     fn run(mut self, interrupt: &Interrupt) -> anyhow::Result<String> {
         let recipe = self.plan.recipe.clone();
-        let progress = Progress::new(recipe.train.max_steps, "steps", self.state.step);
-        self.validate_if_due(interrupt, &progress)?;
+        self.validate_if_due(interrupt)?;
         while self.state.step < self.stop_after {
             if interrupt.is_set() {
-                return self.interrupted(progress);
+                return self.interrupted();
             }
             let record = match self.step(interrupt) {
                 Ok(Some(record)) => record,
-                Ok(None) => return self.interrupted(progress),
+                Ok(None) => return self.interrupted(),
                 Err(error) => return Err(self.saved_after(error)),
             };
             // A step that cannot be logged is not saved either: a resume takes it again.
             self.log(&Record::Step(record.clone()))?;
-            progress.set(self.state.step, &describe(&record));
+            self.watch.step(&record);
             let step = self.state.step;
-            self.validate_if_due(interrupt, &progress)?;
+            self.validate_if_due(interrupt)?;
             if step < self.stop_after && step.is_multiple_of(recipe.checkpoint.every_steps) {
                 self.save()?;
             }
         }
         let path = self.save()?;
-        progress.finish(&format!("{} written", path.display()));
         let figure = self.plot()?;
+        self.watch.finish(&format!("{} written", path.display()));
         eprintln!("loss curve  {} and .png", figure.display());
         eprintln!("checkpoint  {}", path.display());
         Ok(self.state.parameters_blake3)
@@ -296,11 +302,11 @@ impl Session {
         }
         self.trainer.discard();
         self.plan.micro_batch_tokens = largest.div_ceil(2);
-        eprintln!(
+        self.watch.note(&format!(
             "warning: the device has no room for {} tokens at once: from here on {} at a time, for the same batch",
             format_count(largest as u64),
             format_count(self.plan.micro_batch_tokens as u64)
-        );
+        ));
         Ok(parts)
     }
 
@@ -335,19 +341,14 @@ impl Session {
     }
 
     /// Validates at step 0 and every so many steps, once: what a signal broke off is done after the resume.
-    fn validate_if_due(&mut self, interrupt: &Interrupt, progress: &Progress) -> anyhow::Result<()> {
+    fn validate_if_due(&mut self, interrupt: &Interrupt) -> anyhow::Result<()> {
         let (step, every) = (self.state.step, self.plan.recipe.validation.every_steps);
         if every == 0 || !step.is_multiple_of(every) || self.state.validated_step == Some(step) {
             return Ok(());
         }
         let Some(record) = self.validate(interrupt)? else { return Ok(()) };
         self.state.validated_step = Some(step);
-        progress.note(&format!(
-            "step {}: validation loss {:.4}, accuracy {:.1} %",
-            format_count(step),
-            record.loss,
-            record.accuracy * 100.0
-        ));
+        self.watch.validation(&record);
         self.log(&Record::Validation(record))
     }
 
@@ -386,10 +387,10 @@ impl Session {
         Ok(path)
     }
 
-    fn interrupted(mut self, progress: Progress) -> anyhow::Result<String> {
+    fn interrupted(mut self) -> anyhow::Result<String> {
         let path = self.save()?;
-        progress.finish("interrupted");
         self.plot()?;
+        self.watch.finish("interrupted");
         let message =
             format!("interrupted at step {}; {} is written: go on with --resume", self.state.step, path.display());
         Err(Coded::error(Exit::Interrupted, message))
@@ -410,16 +411,6 @@ impl Session {
         let chart = loss_chart("Masked-LM loss", &[Run::from_records("", &records)]);
         Ok(write_figure(&self.plan.out, "loss", &chart)?.svg)
     }
-}
-
-fn describe(record: &StepRecord) -> String {
-    let skipped = if record.skipped { " SKIPPED" } else { "" };
-    format!(
-        "loss {:.4}, accuracy {:.1} %, {} tokens/s{skipped}",
-        record.loss,
-        record.accuracy * 100.0,
-        format_count(record.non_padding_tokens_per_second as u64)
-    )
 }
 
 fn batch_flops(config: &ModelConfig, batch: &Batch) -> f64 {
