@@ -3,7 +3,7 @@
 //! The goldens come from padded batches; here the same sequences are packed, and run one by one.
 
 use anaume_core::batch::Sequences;
-use anaume_core::config::{LayerType, Pooling};
+use anaume_core::config::{LayerType, ModelConfig, Pooling};
 use anaume_core::heads::{FineTuned, HeadKind};
 use anaume_core::layers::Parameters;
 use anaume_core::model::Config;
@@ -15,6 +15,7 @@ use anaume_tests::{
 };
 use burn::tensor::Device;
 use safetensors::SafeTensors;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Of hidden states, logits and gradients, against transformers; its own two attentions differ by 1e-6 on these goldens.
@@ -101,7 +102,7 @@ fn for_each_model(check: impl Fn(&str, &MaskedLm, &Golden)) {
 #[test]
 fn goldens_have_the_hashes_of_their_manifest() {
     for room in ["model", "bert"] {
-        let manifest: serde_json::Value = serde_json::from_slice(&golden(&format!("{room}/manifest.json"))).unwrap();
+        let manifest: Value = serde_json::from_slice(&golden(&format!("{room}/manifest.json"))).unwrap();
         let hashes = manifest["sha256"].as_object().unwrap();
         let sha256 = |name: &str| {
             let bytes = golden(&format!("{room}/{name}"));
@@ -129,6 +130,24 @@ fn both_layouts_of_config_json_are_understood() {
     assert_eq!((plain.global_rope_theta, plain.local_rope_theta), (160_000.0, 10_000.0));
     assert_eq!((biased.global_rope_theta, biased.local_rope_theta), (40_000.0, 1_000.0));
     assert_eq!((plain.sliding_window(), biased.sliding_window()), (64, 8));
+}
+
+#[test]
+fn a_small_config_cannot_ask_for_large_tables() {
+    let refused = |fields: Value, expected: &str| {
+        let mut config: Value = serde_json::from_slice(&golden("model/plain/config.json")).unwrap();
+        config.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let message = ModelConfig::from_json(config.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    refused(json!({"max_position_embeddings": (1 << 17) + 1}), "`max_position_embeddings`");
+    refused(json!({"hidden_size": 1024, "num_attention_heads": 1}), "`hidden_size / num_attention_heads`: 1024");
+    refused(json!({"local_attention": u64::MAX}), "`local_attention`");
+    refused(json!({"num_labels": (1 << 16) + 1}), "`num_labels`");
+    for field in ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"] {
+        refused(json!({ (field): 1_u64 << 40 }), &format!("`{field}`"));
+        refused(json!({ (field): 0 }), &format!("`{field}`"));
+    }
 }
 
 #[test]

@@ -223,6 +223,33 @@ fn a_tensor_that_claims_2_to_the_60_bytes_is_refused() {
 }
 
 #[test]
+fn headers_beyond_every_models_are_refused_by_what_they_have_too_much_of() {
+    let entry =
+        |name: &str, shape: &str| format!(r#""{name}":{{"dtype":"F32","shape":[{shape}],"data_offsets":[0,0]}}"#);
+    let refused = |entries: &[String], reason: &str| {
+        let message = refusal(&with_header(&format!("{{{}}}", entries.join(",")), 0)).to_string();
+        assert!(message.contains(reason), "{message}");
+    };
+    let fits = [entry(&"n".repeat(512), "0"), entry("d", "0,1,1,1,1,1,1,1")];
+    refused(&fits, "does not have it");
+    refused(&[entry(&"n".repeat(513), "0")], "a name of 513 bytes");
+    refused(&[entry("d", "0,1,1,1,1,1,1,1,1")], "9 dimensions");
+    refused(&[entry("a", "0"), entry("a", "0")], "`a` is there twice");
+    let many: Vec<_> = (0..=1 << 16).map(|number| entry(&number.to_string(), "0")).collect();
+    refused(&many[1..], "does not have it");
+    refused(&many, "more than 65536 tensors");
+}
+
+#[test]
+fn scales_of_scales_end_with_the_longest_name() {
+    let chain = |depth: usize| format!("w{}", "_scale".repeat(depth));
+    let entry = |depth: usize| format!(r#""{}":{{"dtype":"I8","shape":[0,1],"data_offsets":[0,0]}}"#, chain(depth));
+    let header = format!("{{{}}}", (0..85).map(entry).collect::<Vec<_>>().join(","));
+    assert_names(&refusal(&with_header(&header, 0)), EMBEDDING, "does not have it");
+    assert!(chain(86).len() > 512);
+}
+
+#[test]
 fn other_files_are_refused() {
     for bytes in
         [b"".as_slice(), b"{}", b"\x80\x04\x95 a pickle", b"PK\x03\x04 a zip archive of torch", b"<html>not found"]

@@ -2,6 +2,7 @@
 //! (`transformers.ModernBertConfig`), its presets, and what follows from it: parameters, floating-point operations, memory.
 //! That of a BERT is [`BertConfig`].
 
+mod adamw;
 mod architecture;
 mod bert;
 mod head;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
+pub use adamw::AdamWConfig;
 pub use architecture::Config;
 #[cfg(feature = "model")]
 pub(crate) use architecture::either;
@@ -265,8 +267,10 @@ impl ModelConfig {
             ("intermediate_size", self.intermediate_size, 1 << 18),
             ("num_hidden_layers", self.num_hidden_layers, 1 << 10),
             ("num_attention_heads", self.num_attention_heads, 1 << 10),
-            ("max_position_embeddings", self.max_position_embeddings, 1 << 20),
+            // A table of rotations is made for every position: with heads this small, at most 64 MiB each.
+            ("max_position_embeddings", self.max_position_embeddings, 1 << 17),
             ("global_attn_every_n_layers", self.global_attn_every_n_layers, 1 << 10),
+            ("local_attention", self.local_attention, 1 << 20),
         ])?;
         if self.model_type != "modernbert" {
             return Err(invalid("model_type", format!("`{}` is not `modernbert`", self.model_type)));
@@ -279,6 +283,7 @@ impl ModelConfig {
             }
         }
         check_heads(self.hidden_size, self.num_attention_heads)?;
+        HeadKind::check(&self.other)?;
         check_positive(&[
             ("global_rope_theta", self.global_rope_theta),
             ("local_rope_theta", self.local_rope_theta),
@@ -398,6 +403,9 @@ fn to_json(config: &impl Serialize, stored: StoredType) -> Vec<u8> {
     text
 }
 
+/// Largest size of an attention head; models have 64 and 128.
+const MAX_HEAD_SIZE: usize = 256;
+
 /// Fails unless each (field, value, largest) lies between 1 and the largest: generous caps, since a file that asks for more
 /// is damaged or hostile, and nothing is allocated from it.
 fn check_sizes(sizes: &[(&str, usize, usize)]) -> Result<()> {
@@ -408,10 +416,13 @@ fn check_sizes(sizes: &[(&str, usize, usize)]) -> Result<()> {
 }
 
 fn check_heads(hidden_size: usize, num_heads: usize) -> Result<()> {
-    if hidden_size.is_multiple_of(2 * num_heads) {
-        return Ok(());
+    if !hidden_size.is_multiple_of(2 * num_heads) {
+        return Err(invalid(
+            "hidden_size",
+            format!("{hidden_size} does not split into {num_heads} heads of even size"),
+        ));
     }
-    Err(invalid("hidden_size", format!("{hidden_size} does not split into {num_heads} heads of even size")))
+    check_sizes(&[("hidden_size / num_attention_heads", hidden_size / num_heads, MAX_HEAD_SIZE)])
 }
 
 fn check_positive(values: &[(&str, f64)]) -> Result<()> {

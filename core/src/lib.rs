@@ -16,6 +16,7 @@ pub mod error;
 pub mod export;
 #[cfg(feature = "model")]
 pub mod finetune;
+pub mod header;
 #[cfg(feature = "model")]
 pub mod heads;
 #[cfg(feature = "model")]

@@ -8,12 +8,14 @@ use burn::tensor::{Device, Tensor, TensorData};
 use half::{bf16, f16};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use safetensors::tensor::{Metadata, TensorInfo, TensorView};
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::tensor::{TensorInfo, TensorView};
+use safetensors::{Dtype, SafeTensorError};
 
 pub use crate::config::StoredType;
+pub use crate::header::read_safetensors;
 
 use crate::error::{Error, Result};
+use crate::header::{read_header, read_values};
 use crate::layers::{Init, ParameterSource, ParameterVisitor, Parameters};
 
 /// Parameters read from a safetensors file, or from several that make up a model. Every tensor must be asked for: see
@@ -214,36 +216,6 @@ impl ParameterSource for WeightFile {
     }
 }
 
-/// Most bytes of a header: a large model's has one megabyte.
-const MAX_HEADER_BYTES: u64 = 1 << 24;
-
-/// Reads the header of a safetensors file of `num_bytes`; every damage is an error with its byte.
-fn read_header(file: &mut impl Read, num_bytes: u64) -> Result<Metadata> {
-    let damaged = |byte: u64, message: String| Error::Format { format: "safetensors", byte, message };
-    if num_bytes < 8 {
-        return Err(damaged(num_bytes, "the file ends inside its header".into()));
-    }
-    let claimed = u64::from_le_bytes(read_values(file, 8)?.try_into().unwrap_or_default());
-    if claimed > MAX_HEADER_BYTES {
-        return Err(damaged(0, format!("the header claims {claimed} bytes, more than any real file")));
-    }
-    if claimed > num_bytes - 8 {
-        return Err(damaged(
-            0,
-            format!(
-                "the header claims {claimed} bytes and the file has {num_bytes}; it is truncated or not safetensors"
-            ),
-        ));
-    }
-    let header: Metadata = serde_json::from_slice(&read_values(file, claimed as usize)?)
-        .map_err(|cause| damaged(8, format!("damaged header: {cause}")))?;
-    if header.data_len() as u64 != num_bytes - 8 - claimed {
-        let message = "the file does not end where its header says; it is truncated, download it again";
-        return Err(damaged(num_bytes, message.into()));
-    }
-    Ok(header)
-}
-
 /// The next tensor of a file.
 fn read_data(file: &mut impl Read, info: &TensorInfo) -> Result<Data> {
     let num_bytes = info.data_offsets.1 - info.data_offsets.0;
@@ -252,20 +224,6 @@ fn read_data(file: &mut impl Read, info: &TensorInfo) -> Result<Data> {
         Dtype::F32 => Ok(Data::F32(read_values(file, num_bytes / size_of::<f32>())?)),
         dtype => Ok(Data::Other(dtype, read_values(file, num_bytes)?)),
     }
-}
-
-/// The next `count` values of a file, which is known to be that long.
-fn read_values<T: bytemuck::Pod>(file: &mut impl Read, count: usize) -> Result<Vec<T>> {
-    let mut values = vec![T::zeroed(); count];
-    file.read_exact(bytemuck::cast_slice_mut(&mut values)).map_err(|cause| Error::Unreadable { cause })?;
-    Ok(values)
-}
-
-/// Reads the header of a safetensors file; every damage is an error with its byte.
-pub fn read_safetensors(bytes: &[u8]) -> Result<SafeTensors<'_>> {
-    read_header(&mut &*bytes, bytes.len() as u64)?;
-    let damaged = |cause| Error::Format { format: "safetensors", byte: 8, message: format!("damaged header: {cause}") };
-    SafeTensors::deserialize(bytes).map_err(damaged)
 }
 
 /// The values of a tensor of f32, f16 or bf16, as f32.

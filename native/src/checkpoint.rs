@@ -3,7 +3,6 @@
 //! A checkpoint appears whole or not at all (see [`crate::files`]), and "the latest" is not a pointer but the newest folder
 //! whose manifest verifies.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -12,18 +11,18 @@ use anaume_core::train_step::{LossScale, Trainer};
 use anaume_core::weights::{
     HostTensor, StoredType, f32_values, parameters_hash, read_parameters, read_safetensors, write_safetensors,
 };
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use fs4::FileExt;
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Cursor;
 use crate::exit::{Coded, Exit, WithExit};
 use crate::files::{REPLACED, STAGED, WRITING, read, sync_dir, write_dir_atomic};
+use crate::manifest::Manifest;
+pub use crate::manifest::{MANIFEST, verify};
 
-/// Version of `trainer.json` and `manifest.json`.
+/// Version of `trainer.json`.
 const FORMAT_VERSION: u32 = 1;
-/// File of a checkpoint with the hashes of the others.
-pub const MANIFEST: &str = "manifest.json";
 const STATE: &str = "trainer.json";
 const MOMENTS: &str = "optimizer.safetensors";
 /// Begins the names of checkpoints.
@@ -91,19 +90,6 @@ impl TrainerState {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Manifest {
-    format_version: u32,
-    step: u64,
-    files: BTreeMap<String, FileEntry>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct FileEntry {
-    bytes: u64,
-    blake3: String,
-}
-
 /// Folder of a step.
 pub fn folder(run: &Path, step: u64) -> PathBuf {
     run.join(format!("{FOLDER_PREFIX}{step:08}"))
@@ -131,10 +117,7 @@ pub fn save(
         (STATE, serde_json::to_vec_pretty(state)?),
     ];
     files.extend_from_slice(tokenizer_files);
-    let entry = |bytes: &Vec<u8>| FileEntry { bytes: bytes.len() as u64, blake3: hash(bytes) };
-    let entries = files.iter().map(|(name, bytes)| ((*name).to_owned(), entry(bytes))).collect();
-    let manifest = Manifest { format_version: FORMAT_VERSION, step: state.step, files: entries };
-    files.push((MANIFEST, serde_json::to_vec_pretty(&manifest)?));
+    files.push((MANIFEST, Manifest::of(state.step, &files).to_json()?));
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
     let path = folder(run, state.step);
     // The same state may be there already: then the good folder is not touched.
@@ -142,26 +125,6 @@ pub fn save(
         write_dir_atomic(&path, &files, true)?;
     }
     Ok(path)
-}
-
-fn hash(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex().to_string()
-}
-
-/// Checks every file of a checkpoint against its manifest; the error names the file.
-pub fn verify(dir: &Path) -> anyhow::Result<u64> {
-    let manifest: Manifest = serde_json::from_slice(&read(&dir.join(MANIFEST))?)
-        .exit(Exit::Data, format!("{} is damaged", dir.join(MANIFEST).display()))?;
-    ensure!(manifest.format_version <= FORMAT_VERSION, "{} was written by a newer program", dir.display());
-    for (name, entry) in &manifest.files {
-        let path = dir.join(name);
-        let bytes = read(&path)?;
-        if bytes.len() as u64 != entry.bytes || hash(&bytes) != entry.blake3 {
-            let message = format!("{} does not match its hash in {MANIFEST}", path.display());
-            return Err(Coded::error(Exit::Data, message));
-        }
-    }
-    Ok(manifest.step)
 }
 
 /// The step in the name of a checkpoint's folder.

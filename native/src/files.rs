@@ -38,6 +38,11 @@ pub fn folder_of(path: &Path) -> &Path {
 /// Begins the names of files that are being written: a killed process leaves one.
 pub const WRITING: &str = ".writing-";
 
+/// Whether a name that stands in a file names something in that file's folder: no path, absolute or upward.
+pub fn is_plain(name: &str) -> bool {
+    Path::new(name).file_name() == Some(name.as_ref())
+}
+
 /// Writes a file: into a temporary one beside it, synced to disk, renamed over what was there.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let parent = folder_of(path);

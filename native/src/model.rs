@@ -18,7 +18,7 @@ use burn::tensor::Device;
 use serde_json::json;
 
 use crate::exit::{Coded, Exit, WithExit};
-use crate::files::{read, unreadable, write_dir_atomic};
+use crate::files::{is_plain, read, unreadable, write_dir_atomic};
 use crate::hub::{self, Part};
 use crate::progress::{format_bytes, format_count, format_si};
 
@@ -158,7 +158,7 @@ pub fn weight_paths(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     let parsed: Index = serde_json::from_slice(&read(&index)?).exit(Exit::Data, index.display().to_string())?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
-    match names.iter().find(|name| Path::new(name.as_str()).file_name() != Some(name.as_ref())) {
+    match names.iter().find(|name| !is_plain(name)) {
         Some(name) => Err(Coded::error(Exit::Data, format!("{}: `{name}` is no name of a file", index.display()))),
         None => Ok(names.into_iter().map(|name| dir.join(name)).collect()),
     }

@@ -110,6 +110,7 @@ impl BertConfig {
             return Err(invalid("is_decoder", "a BERT that sees earlier tokens only is not supported".into()));
         }
         check_heads(self.hidden_size, self.num_attention_heads)?;
+        HeadKind::check(&self.other)?;
         check_positive(&[("layer_norm_eps", self.layer_norm_eps), ("initializer_range", self.initializer_range)])
     }
 

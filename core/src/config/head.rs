@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::invalid;
+use super::{check_sizes, invalid};
 use crate::error::Result;
 
 /// A head for fine-tuning.
@@ -30,6 +30,11 @@ impl HeadKind {
         };
         let kinds = [of_sequence, Self::Span, Self::MultipleChoice];
         kinds.into_iter().find(|kind| architectures.iter().any(|name| name.ends_with(kind.class_suffix())))
+    }
+
+    /// Fails where a classifier has more classes than any task; nothing is allocated from more.
+    pub(crate) fn check(other: &Map<String, Value>) -> Result<()> {
+        check_sizes(&[("num_labels", num_labels(other), 1 << 16)])
     }
 
     /// End of the name of transformers' class.

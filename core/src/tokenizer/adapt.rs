@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::MAX_IDS;
 use super::names::Role;
 use super::sentencepiece::{self, Piece};
 use crate::error::{Error, Result};
@@ -179,9 +180,21 @@ fn added_token(id: usize, content: &str) -> Value {
 
 /// Builds the pipeline, which also checks it.
 pub(super) fn load(json: &Value) -> Result<tokenizers::Tokenizer> {
+    check_ids(json)?;
     let tokenizer = tokenizers::Tokenizer::from_bytes(json.to_string()).map_err(|cause| unusable(cause.as_ref()))?;
     check_templates(&json["post_processor"])?;
     Ok(tokenizer)
+}
+
+/// Tables and loops by id are as long as the largest id.
+fn check_ids(json: &Value) -> Result<()> {
+    let ids = json["model"]["vocab"].as_object().into_iter().flatten();
+    match ids.filter_map(|(text, id)| Some((text, id.as_u64()?))).find(|(_, id)| *id >= u64::from(MAX_IDS)) {
+        Some((text, id)) => {
+            Err(Error::Tokenizer { message: format!("`{text}` has the id {id}; ids are below {MAX_IDS}") })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Templates that name a special token or a text that is not there are read without complaint, and panic when used.

@@ -16,14 +16,11 @@ use tokenizers::{
 
 use super::mecab::Mecab;
 use super::names::Role;
-use super::{PieceKind, failed};
+use super::{MAX_IDS, PieceKind, failed};
 use crate::error::{Error, Result};
 
 /// Longest word in characters that WordPiece cuts; a longer one is unknown.
 const MAX_WORD_CHARS: usize = 100;
-
-/// Ids that settings may give to tokens, so that a damaged file asks for no memory.
-const MAX_IDS: u32 = 1 << 24;
 
 /// Characters with a compatibility form, and the form, that Unicode got after the tables of the `tokenizers` crate.
 const NEW_FORMS: [(char, &str); 16] = [

@@ -30,6 +30,10 @@ use viterbi::Unigram;
 
 use crate::error::{Error, Result};
 
+/// Most ids of a tokenizer: four times the largest vocabulary in use. Tables by id are as long as the largest id, which a file can
+/// choose freely.
+const MAX_IDS: u32 = 1 << 20;
+
 /// Ids of the special tokens that a masked-language model needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialIds {

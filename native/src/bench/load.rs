@@ -13,8 +13,8 @@ use crate::data::loader::{Cursor, Loader, LoaderConfig, Tokenize};
 use crate::device::{Choice, check_precision};
 use crate::exit::{Coded, Exit};
 use crate::model::{load_config, load_masked_lm};
-use crate::plan::Recipe;
 use crate::progress::format_count;
+use crate::recipe::Recipe;
 use crate::train::tokenize;
 
 /// Arguments of `anaume bench load`.

@@ -10,6 +10,7 @@
 //! ```
 
 use crate::exit::{Coded, Exit, WithExit};
+use crate::files::is_plain;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -178,17 +179,19 @@ impl Dataset {
         let manifest: Manifest =
             manifest.exit(Exit::Data, format!("{} is damaged; prepare it again", path.display()))?;
         let dataset = Self { dir: dir.to_owned(), manifest };
-        dataset
-            .manifest
-            .splits
-            .values()
-            .flat_map(|split| &split.shards)
-            .try_for_each(|shard| dataset.check_size(shard))?;
+        dataset.manifest.splits.values().flat_map(|split| &split.shards).try_for_each(|shard| dataset.check(shard))?;
         Ok(dataset)
     }
 
-    fn check_size(&self, shard: &ShardInfo) -> Result<()> {
+    fn check(&self, shard: &ShardInfo) -> Result<()> {
         let path = self.dir.join(&shard.file);
+        // A document is a line, and has at least a byte.
+        if !is_plain(&shard.file) || shard.documents > shard.file_bytes {
+            let (manifest, name) = (self.dir.join(MANIFEST_FILE), &shard.file);
+            let message =
+                format!("{}: `{name}` is no shard of this folder; prepare the dataset again", manifest.display());
+            return Err(Coded::error(Exit::Data, message));
+        }
         let size = fs::metadata(&path).exit(Exit::Data, format!("cannot read {}", path.display()))?.len();
         if size != shard.file_bytes {
             let (name, expected) = (path.display(), shard.file_bytes);

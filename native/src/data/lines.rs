@@ -5,6 +5,7 @@ use crate::exit::{Coded, Exit};
 use anyhow::{Context, Result};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -43,6 +44,32 @@ impl<R: BufRead> BufRead for Counted<R> {
     }
 }
 
+/// Text that may come out of a compressed file whatever its size: a line of the default cap.
+const FREE_BYTES: u64 = 64 << 20;
+/// Beyond that, how many bytes of text may come out of a stored one. Text shrinks to a fifth, logs to a fiftieth; a gzip bomb has
+/// a thousand, a zstd bomb more.
+const MAX_RATIO: u64 = 256;
+
+/// A decompressor that gives up where more comes out than text has.
+struct Bounded<R> {
+    inner: R,
+    produced: u64,
+    /// Stored bytes taken so far.
+    taken: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let len = self.inner.read(out)?;
+        self.produced += len as u64;
+        if self.produced > FREE_BYTES + MAX_RATIO * self.taken.load(Ordering::Relaxed) {
+            let message = format!("more than {MAX_RATIO} times its size comes out, as of no text");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        Ok(len)
+    }
+}
+
 /// A file's bytes, decompressed.
 pub(crate) struct Stream {
     pub(crate) reader: Box<dyn BufRead + Send>,
@@ -65,16 +92,17 @@ impl Stream {
         };
         let taken = Arc::new(AtomicU64::new(0));
         let raw = Counted { inner: raw, taken: taken.clone(), taken_of_all: bytes_read.clone() };
-        let reader: Box<dyn BufRead + Send> = match compression {
-            Compression::None => Box::new(raw),
-            Compression::Gzip => {
-                Box::new(BufReader::with_capacity(BUFFER_BYTES, flate2::bufread::MultiGzDecoder::new(raw)))
+        let decoder: Box<dyn Read + Send> = match compression {
+            Compression::None => {
+                return Ok(Self { reader: Box::new(raw), source: source.into(), compression, taken });
             }
+            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
             Compression::Zstd => {
-                let decoder = zstd::stream::read::Decoder::with_buffer(raw).context("cannot start the zstd decoder")?;
-                Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
+                Box::new(zstd::stream::read::Decoder::with_buffer(raw).context("cannot start the zstd decoder")?)
             }
         };
+        let bounded = Bounded { inner: decoder, produced: 0, taken: taken.clone() };
+        let reader = Box::new(BufReader::with_capacity(BUFFER_BYTES, bounded));
         Ok(Self { reader, source: source.into(), compression, taken })
     }
 
@@ -295,7 +323,7 @@ fn kind_of(value: &Value) -> &'static str {
 }
 
 fn missing(line: &str, column: &str, flag: &str) -> String {
-    let keys: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap_or_default();
+    let keys: BTreeMap<String, IgnoredAny> = serde_json::from_str(line).unwrap_or_default();
     missing_column(column, keys.keys().map(String::as_str), flag)
 }
 

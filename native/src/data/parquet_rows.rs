@@ -6,7 +6,7 @@ use crate::exit::{Coded, Exit};
 use anyhow::{Context, Result};
 use parquet::basic::Type;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::DataType;
+use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Rows decoded at a time: few, because a row can be a whole book.
 const ROWS_AT_A_TIME: usize = 64;
 
-/// A value as text, or null.
-type Value = Option<Vec<u8>>;
+/// A value as text, or null. Rows of equal texts share one, so that a dictionary of one large text is not copied for every row.
+type Value = Option<ByteArray>;
 
 /// The records of one Parquet file.
 pub(super) struct ParquetReader {
@@ -125,17 +125,23 @@ impl ParquetReader {
     }
 
     fn document(&self, text: Value, id: Value) -> Result<Document, String> {
-        let text = text.unwrap_or_default();
-        if text.len() as u64 > self.max_text_bytes {
-            let cap = self.max_text_bytes;
-            return Err(format!("the text has {} bytes, more than {cap}; raise --max-line-bytes", text.len()));
-        }
-        let text = utf8(text, &self.text.name)?;
+        let text = text.map_or(Ok(String::new()), |text| self.utf8(&text, &self.text.name))?;
         let id = match (&self.id, id) {
-            (Some(column), Some(id)) => Some(utf8(id, &column.name)?),
+            (Some(column), Some(id)) => Some(self.utf8(&id, &column.name)?),
             _ => None,
         };
         Ok(Document { id, text, source: self.source.clone(), line: self.row })
+    }
+
+    fn utf8(&self, value: &ByteArray, column: &str) -> Result<String, String> {
+        let (cap, len) = (self.max_text_bytes, value.len());
+        if len as u64 > cap {
+            return Err(format!("column `{column}` has {len} bytes, more than {cap}; raise --max-line-bytes"));
+        }
+        String::from_utf8(value.data().to_vec()).map_err(|error| {
+            let byte = error.utf8_error().valid_up_to();
+            format!("invalid UTF-8 at byte {byte} of column `{column}`; write the column as UTF-8")
+        })
     }
 }
 
@@ -158,13 +164,6 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Parqu
         let message = panic.downcast_ref::<&str>().copied().map(str::to_owned);
         let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
         Err(ParquetError::General(message.unwrap_or_else(|| "it cannot be decoded".to_owned())))
-    })
-}
-
-fn utf8(bytes: Vec<u8>, column: &str) -> Result<String, String> {
-    String::from_utf8(bytes).map_err(|error| {
-        let byte = error.utf8_error().valid_up_to();
-        format!("invalid UTF-8 at byte {byte} of column `{column}`; write the column as UTF-8")
     })
 }
 
@@ -226,14 +225,12 @@ impl Column {
         let level = self.present_level;
         match &mut self.reader {
             None => Ok(Vec::new()),
-            Some(ColumnReader::ByteArrayColumnReader(reader)) => {
-                read_values(reader, level, |value| value.data().to_vec())
-            }
+            Some(ColumnReader::ByteArrayColumnReader(reader)) => read_values(reader, level, Clone::clone),
             Some(ColumnReader::Int32ColumnReader(reader)) => {
-                read_values(reader, level, |value| value.to_string().into_bytes())
+                read_values(reader, level, |value| value.to_string().into_bytes().into())
             }
             Some(ColumnReader::Int64ColumnReader(reader)) => {
-                read_values(reader, level, |value| value.to_string().into_bytes())
+                read_values(reader, level, |value| value.to_string().into_bytes().into())
             }
             Some(_) => Err(ParquetError::General("the column changes its type".to_owned())),
         }
@@ -243,7 +240,7 @@ impl Column {
 fn read_values<T: DataType>(
     reader: &mut ColumnReaderImpl<T>,
     present_level: i16,
-    to_bytes: impl Fn(&T::T) -> Vec<u8>,
+    to_bytes: impl Fn(&T::T) -> ByteArray,
 ) -> Result<Vec<Value>, ParquetError> {
     let (mut levels, mut values) = (Vec::new(), Vec::new());
     let (num_rows, ..) = reader.read_records(ROWS_AT_A_TIME, Some(&mut levels), None, &mut values)?;
@@ -257,4 +254,34 @@ fn read_values<T: DataType>(
         .into_iter()
         .map(|level| present(level).then(|| values.next().map(&to_bytes).ok_or_else(missing)).transpose())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::data_type::ByteArrayType;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    use super::*;
+
+    #[test]
+    fn rows_of_one_text_share_its_memory() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("a.parquet");
+        let schema = Arc::new(parse_message_type("message m { required binary text (UTF8); }").unwrap());
+        let mut writer = SerializedFileWriter::new(File::create(&path).unwrap(), schema, Arc::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let rows = vec![ByteArray::from(vec![b'x'; 10_000]); ROWS_AT_A_TIME];
+        column.typed::<ByteArrayType>().write_batch(&rows, None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+        let options = ReadOptions { max_line_bytes: 9_999, ..ReadOptions::default() };
+        let mut reader = ParquetReader::open(&path, Compression::None, &options, &Arc::default()).unwrap();
+        let Some(Ok(Record::Bad(bad))) = reader.next() else { panic!("a text beyond the cap") };
+        assert!(bad.reason.contains("column `text` has 10000 bytes"), "{}", bad.reason);
+        let places: Vec<_> = reader.pending.iter().map(|(text, _)| text.as_ref().unwrap().data().as_ptr()).collect();
+        assert!(places.len() == ROWS_AT_A_TIME - 1 && places.iter().all(|place| *place == places[0]));
+    }
 }

@@ -452,6 +452,11 @@ mod tests {
         damage("train-00000.idx", &|bytes| bytes[32] ^= 1, "line 1 (byte 0)");
         damage("train-00000.idx", &|bytes| bytes[16..24].fill(0xFF), "byte 16");
         damage(MANIFEST_FILE, &|bytes| bytes.truncate(bytes.len() / 2), "no description of a dataset");
+        let replace = |from: &'static str, to: &'static str| {
+            move |bytes: &mut Vec<u8>| *bytes = String::from_utf8_lossy(bytes).replace(from, to).into_bytes()
+        };
+        damage(MANIFEST_FILE, &replace("train-00000", "../out/train-00000"), "is no shard of this folder");
+        damage(MANIFEST_FILE, &replace("\"documents\": 20", "\"documents\": 9000000000000000000"), "is no shard");
         check().unwrap();
     }
 }

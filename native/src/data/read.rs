@@ -24,6 +24,9 @@ pub enum BadLines {
     Quarantine,
 }
 
+/// The longest line that is read unless a longer one is asked for: ten times the longest book.
+pub const MAX_LINE_BYTES: u64 = 64 << 20;
+
 /// How files are read.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
@@ -46,7 +49,7 @@ impl Default for ReadOptions {
             id_column: None,
             bad_lines: BadLines::Error,
             whole_files: false,
-            max_line_bytes: 64 << 20,
+            max_line_bytes: MAX_LINE_BYTES,
         }
     }
 }
@@ -268,4 +271,5 @@ fn open(path: &Path, options: &Arc<ReadOptions>, bytes_read: &Arc<AtomicU64>) ->
 }
 
 #[cfg(test)]
+#[path = "read/tests.rs"]
 mod tests;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::data::lines::{Stream, UTF8_BOM};
-use crate::data::read::stem_and_compression;
+use crate::data::read::{MAX_LINE_BYTES, stem_and_compression};
 use crate::exit::{Coded, Exit};
 use crate::files::{read, unreadable};
 
@@ -66,8 +66,13 @@ pub fn for_each_line(path: &Path, mut each: impl FnMut(u64, &str) -> anyhow::Res
     loop {
         buffer.clear();
         number += 1;
-        if stream.reader.read_until(b'\n', &mut buffer).map_err(|cause| stream.fault(cause, number))? == 0 {
-            return Ok(file);
+        let read = (&mut stream.reader).take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut buffer);
+        match read.map_err(|cause| stream.fault(cause, number))? as u64 {
+            0 => return Ok(file),
+            len if len > MAX_LINE_BYTES => {
+                return Err(bad_line(path.display(), number, format!("longer than {MAX_LINE_BYTES} bytes")));
+            }
+            _ => {}
         }
         let bytes = if number == 1 { buffer.strip_prefix(UTF8_BOM).unwrap_or(&buffer) } else { &buffer };
         let bad = |reason: &dyn std::fmt::Display| bad_line(path.display(), number, reason);
@@ -78,12 +83,19 @@ pub fn for_each_line(path: &Path, mut each: impl FnMut(u64, &str) -> anyhow::Res
     }
 }
 
+/// Longest file that is held in memory as a whole, decompressed: ten times the largest of the suites.
+const MAX_TEXT_BYTES: u64 = 256 << 20;
+
 /// A whole file as text, decompressed by its name.
 pub fn text(path: &Path) -> anyhow::Result<String> {
     let (_, compression) = stem_and_compression(path);
     let mut stream = Stream::open(path, compression, &Arc::default())?;
     let mut bytes = Vec::new();
-    let end = stream.reader.read_to_end(&mut bytes);
+    let end = (&mut stream.reader).take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes);
+    if bytes.len() as u64 > MAX_TEXT_BYTES {
+        let message = format!("{}: longer than {MAX_TEXT_BYTES} bytes; give JSON lines", path.display());
+        return Err(Coded::error(Exit::Data, message));
+    }
     end.map_err(|cause| stream.fault(cause, 1 + bytes.iter().filter(|byte| **byte == b'\n').count() as u64))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let byte = error.utf8_error().valid_up_to();
@@ -158,5 +170,19 @@ mod tests {
         std::fs::write(&path, b"{\"text\":\"a\"}\n\xff\n").unwrap();
         let error = json_lines::<Record>(&path).err().unwrap().to_string();
         assert!(error.contains("bad.jsonl: line 2: invalid utf-8"), "{error}");
+    }
+    #[test]
+    fn a_line_beyond_the_cap_is_named_and_not_held() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("a.jsonl.zst");
+        let mut encoder = zstd::Encoder::new(File::create(&path).unwrap(), 1).unwrap();
+        encoder.write_all(b"{}\n").unwrap();
+        // Random enough to be no bomb: the cap of the line is what is tested.
+        let noise: Vec<u8> = (0..1_u32 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let noise: Vec<u8> = noise.into_iter().map(|byte| b'a' + byte % 16).collect();
+        (0..65).for_each(|_| encoder.write_all(&noise).unwrap());
+        encoder.finish().unwrap();
+        let error = for_each_line(&path, |_, _| Ok(())).unwrap_err().to_string();
+        assert!(error.contains("a.jsonl.zst: line 2: longer than 67108864 bytes"), "{error}");
     }
 }

@@ -23,6 +23,8 @@ use crate::progress::format_count;
 
 const MAGIC: &[u8; 8] = b"anaumev1";
 const HEADER_BYTES: u64 = 12;
+/// Longest vector: the largest width that a configuration may ask for.
+const MAX_DIMENSIONS: usize = 1 << 16;
 const KEY_BYTES: usize = blake3::OUT_LEN;
 const CRC_BYTES: usize = 4;
 
@@ -128,6 +130,12 @@ impl Cache {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "no file of vectors"));
         }
         let dimensions = size.first_chunk().map_or(0, |size| u32::from_le_bytes(*size)) as usize;
+        if dimensions > MAX_DIMENSIONS {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                format!("vectors of {dimensions} values"),
+            ));
+        }
         self.dimensions = Some(dimensions);
         let mut record = vec![0; record_bytes(dimensions)];
         for number in 0.. {
@@ -388,5 +396,13 @@ mod tests {
         fs::write(&path, "something else entirely").unwrap();
         let error = format!("{:#}", Cache::open_file(&path, OPTIONS).err().unwrap());
         assert!(error.contains("a.bin: delete the file") && error.contains("no file of vectors"), "{error}");
+    }
+    #[test]
+    fn a_header_that_claims_huge_vectors_is_refused_before_room_is_made_for_one() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("a.bin");
+        fs::write(&path, [&MAGIC[..], &u32::MAX.to_le_bytes()].concat()).unwrap();
+        let error = format!("{:#}", Cache::open_file(&path, OPTIONS).err().unwrap());
+        assert!(error.contains("vectors of 4294967295 values") && error.contains("delete the file"), "{error}");
     }
 }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::eval::results::{RESULTS, SAMPLES};
 use crate::eval::subject;
 use crate::exit::{Coded, Exit, WithExit};
-use crate::files::{read, sorted_entries};
+use crate::files::{is_plain, read, sorted_entries};
 use crate::hub::{self, Part};
 use crate::model::weight_paths;
 use crate::run_record::METRICS;
@@ -160,8 +160,7 @@ impl Model {
         describe: impl FnOnce(&Path) -> anyhow::Result<SiteFile>,
     ) -> anyhow::Result<()> {
         let missing = || Coded::error(Exit::Usage, format!("{} holds no {name}", folder.display()));
-        let is_plain = Path::new(name).file_name() == Some(name.as_ref());
-        let path = std::fs::canonicalize(folder.join(name)).ok().filter(|path| is_plain && path.is_file());
+        let path = std::fs::canonicalize(folder.join(name)).ok().filter(|path| is_plain(name) && path.is_file());
         let path = path.ok_or_else(missing)?;
         let file = describe(&path)?;
         let size_bytes = path.metadata().with_context(|| path.display().to_string())?.len();

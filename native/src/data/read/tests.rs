@@ -268,3 +268,32 @@ fn globs_are_sorted_and_names_that_mean_nothing_are_refused() {
     let unknown = error(&folder.write("a.csv", "x"), &ReadOptions::default());
     assert_eq!(code_of(&unknown), Exit::Usage);
 }
+
+#[test]
+fn a_bomb_is_refused_long_before_it_is_unpacked() {
+    let folder = Folder::new();
+    let zeros = vec![b'0'; 1 << 20];
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut zst = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    for _ in 0..200 {
+        gz.write_all(&zeros).unwrap();
+        zst.write_all(&zeros).unwrap();
+    }
+    let capped = ReadOptions { max_line_bytes: 100, bad_lines: BadLines::Skip, ..ReadOptions::default() };
+    for (name, bytes) in [
+        ("a.jsonl.gz", gz.finish().unwrap()),
+        ("a.txt.zst", zst.finish().unwrap()),
+        ("a.parquet.gz", gzip(zeros.repeat(200))),
+    ] {
+        assert!(bytes.len() < 1 << 20, "{name}: {} bytes", bytes.len());
+        assert_error(&folder.write(name, bytes), &capped, &["breaks at byte", "256 times its size"]);
+    }
+}
+
+#[test]
+fn text_that_repeats_itself_is_no_bomb() {
+    let folder = Folder::new();
+    let lines = "{\"text\":\"今日は雨が降る。\"}\n".repeat(100_000);
+    let read = texts(folder.write("a.jsonl.gz", gzip(&lines)));
+    assert_eq!((read.len(), read[99_999].as_str()), (100_000, "今日は雨が降る。"));
+}
