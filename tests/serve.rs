@@ -49,9 +49,15 @@ fn room() -> TempDir {
 
 impl Server {
     fn start(more: &[&str]) -> Self {
+        Self::start_by("exec \"$0\" \"$@\"", more)
+    }
+
+    /// Starts it by a line of shell that gets the command as its arguments.
+    fn start_by(shell: &str, more: &[&str]) -> Self {
         let room = room();
         let at = |name| path(room.path(), name);
-        let mut command = Command::new(binary());
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(shell).arg(binary());
         command.args(["serve", &at("results"), "--page", &at("page"), "--port", "0"]);
         command.args(["--model", &path(workshop(), "model")]).args(more);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -163,9 +169,11 @@ fn the_index_names_what_there_is_and_each_file_can_be_had_in_parts() {
 #[test]
 fn nothing_outside_the_folders_and_no_other_kind_of_file_is_given() {
     let server = Server::start(&[]);
+    fs::copy(server.room.path().join("secret.json"), server.room.path().join("results.json")).unwrap();
     #[cfg(unix)]
-    std::os::unix::fs::symlink(server.room.path().join("secret.json"), server.room.path().join("results/run.json"))
-        .unwrap();
+    for (target, link) in [("secret.json", "results/run.json"), ("", "results/up")] {
+        std::os::unix::fs::symlink(server.room.path().join(target), server.room.path().join(link)).unwrap();
+    }
     for address in [
         "/results/results/../secret.json",
         "/results/results/%2e%2e/secret.json",
@@ -181,9 +189,22 @@ fn nothing_outside_the_folders_and_no_other_kind_of_file_is_given() {
         "/models/model/optimizer.safetensors",
         "/page/index.html",
         "/%00",
+        // Decoded once, these are names with a percent sign.
+        "/results/results/%252e%252e/secret.json",
+        "/results/results/m%252f..%252f..%252fsecret.json",
+        "/results/results/..%c0%afsecret.json",
+        "/results/results/%5c..%5c..%5csecret.json",
+        "/results/results/C:%5csecret.json",
+        "/results/results/%2fetc%2fpasswd",
+        "/results/results/./m/jsts/results.json",
+        "/results//results/m/jsts/results.json",
+        "/results/results/up/results.json",
+        "/results/results/m/jsts/results.json/",
+        "/results/results/m/jsts/results.json%00.txt",
     ] {
         let answer = server.get(address, &[]);
-        assert_eq!(answer.status, 404, "{address}");
+        let status = if address.contains("%c0") { 400 } else { 404 };
+        assert_eq!(answer.status, status, "{address}");
         assert!(!text(&answer.body).contains("secret"), "{address}");
     }
     assert_eq!(server.get("/%ff", &[]).status, 400);
@@ -198,21 +219,39 @@ fn other_names_origins_methods_and_oversized_requests_are_refused() {
         (&["Host: localhost", "Origin: https://evil.example"], "Origin `evil.example`"),
         (&["Host: localhost", "Origin: null"], "Origin `null`"),
         (&[], "Host ``"),
+        (&["Host: localhost", "Host: evil.example"], "Host `evil.example`"),
+        (&["Host: localhost", "Origin: http://localhost", "Origin: http://evil.example"], "Origin `evil.example`"),
+        (&["Host: localhost@evil.example"], "Host `localhost@evil.example`"),
     ] {
         let answer = server.raw("GET /site.json", headers);
         assert!(answer.status == 403 && text(&answer.body).contains(reason), "{}", text(&answer.body));
     }
+    let whole = server.raw("GET http://evil.example/site.json", &["Host: localhost"]);
+    assert!(whole.status == 403 && text(&whole.body).contains("Address `evil.example`"), "{}", text(&whole.body));
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let answer = server.raw(&format!("{method} /site.json"), &["Host: localhost"]);
         assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD"));
     }
-    let long = format!("X: {}", "x".repeat(100_000));
+    let many: String = (0..200).map(|number| format!("X-{number}: x\r\n")).collect();
+    let oversized = [
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(100_000)),
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\n{many}\r\n"),
+        format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(100_000)),
+    ];
+    for request in oversized {
+        let mut stream = server.connect();
+        // The server may close before all of it was sent.
+        let _ = write!(stream, "{request}");
+        let mut start = [0; 12];
+        let read = stream.read(&mut start).unwrap_or(0);
+        assert!(read == 0 || start.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&start));
+    }
+    // A body is not waited for.
     let mut stream = server.connect();
-    // The server may close before all of it was sent.
-    let _ = write!(stream, "GET / HTTP/1.1\r\nHost: localhost\r\n{long}\r\n\r\n");
+    write!(stream, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
     let mut start = [0; 12];
-    let read = stream.read(&mut start).unwrap_or(0);
-    assert!(read == 0 || &start[..read] == b"HTTP/1.1 431", "{}", String::from_utf8_lossy(&start));
+    stream.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"HTTP/1.1 405");
     assert_eq!(server.get("/", &[]).status, 200, "it goes on");
 }
 
@@ -226,6 +265,90 @@ fn a_reader_that_never_ends_its_request_holds_up_nobody_and_the_end_is_orderly()
     let signal = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
     assert!(signal.success() && server.child.wait().unwrap().success());
     assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+}
+
+/// Reads until the server closes; bytes and seconds.
+fn read_out(stream: &mut TcpStream, start: Instant) -> (usize, f64) {
+    let mut bytes = Vec::new();
+    // A connection that is cut off may end in an error.
+    let _ = stream.read_to_end(&mut bytes);
+    (bytes.len(), start.elapsed().as_secs_f64())
+}
+
+#[test]
+fn readers_who_stall_are_cut_off() {
+    let server = Server::start(&[]);
+    let large = 64 << 20;
+    fs::write(server.room.path().join("results/metrics.jsonl"), vec![b'x'; large]).unwrap();
+    let start = Instant::now();
+    let requests = ["", "GET / HTTP/1.1\r\nHost: local", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"];
+    let waiting = requests.map(|request| {
+        let mut stream = server.connect();
+        write!(stream, "{request}").unwrap();
+        std::thread::spawn(move || read_out(&mut stream, start).1)
+    });
+    let mut stalled = server.connect();
+    write!(stalled, "GET /results/results/metrics.jsonl HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    for (request, seconds) in requests.iter().zip(waiting.map(|thread| thread.join().unwrap())) {
+        println!("{request:?}: cut off after {seconds:.1} s");
+        assert!((14.0..20.0).contains(&seconds), "{request:?}: {seconds} s");
+    }
+    std::thread::sleep(Duration::from_secs(20).saturating_sub(start.elapsed()));
+    let (got, _) = read_out(&mut stalled, start);
+    println!("a reader who takes nothing of {large} bytes has got {got} when it is cut off");
+    assert!(got > 0 && got < large, "the server waited with the rest of the answer");
+}
+
+/// A number of kilobytes in `/proc/PID/status`.
+#[cfg(target_os = "linux")]
+fn kilobytes(pid: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_thousand_readers_at_once_each_get_their_part() {
+    const READERS: usize = 1000;
+    const PART: usize = 1 << 20;
+    rlimit::increase_nofile_limit(READERS as u64 + 1000).unwrap();
+    // As it is started from an ordinary shell.
+    let server = Server::start_by("ulimit -Sn 1024; exec \"$0\" \"$@\"", &[]);
+    let content: Vec<u8> =
+        (0..1_u32 << 22).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    fs::write(server.room.path().join("results/metrics.jsonl"), &content).unwrap();
+    let before = kilobytes(server.child.id(), "VmHWM:");
+    let barrier = std::sync::Barrier::new(READERS + 1);
+    let read = |reader: usize| {
+        let start = (reader * 104_729) % (content.len() - PART);
+        // All at once: a short queue of the listening socket would lose some.
+        let mut stream = server.connect();
+        barrier.wait();
+        let last = start + PART - 1;
+        let request =
+            format!("GET /results/results/metrics.jsonl HTTP/1.1\r\nHost: localhost\r\nRange: bytes={start}-{last}");
+        write!(stream, "{request}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let answer = Answer::parse(&bytes);
+        answer.status == 206 && answer.body == content[start..=last]
+    };
+    let (right, seconds) = std::thread::scope(|scope| {
+        let read = &read;
+        let thread =
+            |reader| std::thread::Builder::new().stack_size(1 << 18).spawn_scoped(scope, move || read(reader)).unwrap();
+        let threads: Vec<_> = (0..READERS).map(thread).collect();
+        barrier.wait();
+        let start = Instant::now();
+        let right = threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|right| *right).count();
+        (right, start.elapsed().as_secs_f64())
+    });
+    let peak = kilobytes(server.child.id(), "VmHWM:");
+    println!("{READERS} readers of {PART} bytes each: {right} answers right, {:.0} a second", READERS as f64 / seconds);
+    println!("server: {before} kB before, {peak} kB at most");
+    assert_eq!(right, READERS);
+    assert!(peak - before < 512 << 10, "{} kB more", peak - before);
 }
 
 #[test]

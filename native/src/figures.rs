@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use anaume_core::plot::Figure;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{self, FontResolver, fontdb};
 
-use crate::files::{make_dir, write_atomic};
+use crate::files::{is_plain, make_dir, write_atomic};
 
 /// Pixels of the PNG per pixel of the SVG.
 const PNG_SCALE: u32 = 2;
@@ -32,6 +32,8 @@ pub struct FigurePaths {
 /// # Errors
 /// A figure that cannot be drawn, or a file that cannot be written, by its path.
 pub fn write_figure(dir: &Path, name: &str, figure: &dyn Figure) -> Result<FigurePaths> {
+    // It is that of a task, which a results file may call anything.
+    ensure!(is_plain(name), "a figure cannot be called `{name}`");
     let at = |extension: &str| dir.join(format!("{name}.{extension}"));
     let paths = FigurePaths { svg: at("svg"), png: at("png"), csv: at("csv") };
     let svg = figure.to_svg()?;
@@ -96,6 +98,15 @@ mod tests {
         assert_eq!(names, ["loss.csv", "loss.png", "loss.svg"]);
         assert!(fs::read(&paths.png).expect("png").starts_with(b"\x89PNG"));
         assert!(fs::read_to_string(&paths.svg).expect("svg").starts_with("<svg"));
+    }
+
+    #[test]
+    fn no_figure_is_written_outside_its_folder() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let inner = dir.path().join("inner");
+        let error = write_figure(&inner, "../loss", &loss_chart("損失", &[])).expect_err("a path");
+        assert!(error.to_string().contains("`../loss`"), "{error:#}");
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
     }
 
     #[test]

@@ -14,14 +14,15 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use percent_encoding::percent_decode_str;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
@@ -31,8 +32,10 @@ use super::library::{INDEX, Library};
 
 /// Connections at a time; more wait.
 const MAX_CONNECTIONS: usize = 1024;
-/// A reader that sends no whole request for so long is cut off.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// A reader that sends no whole request for so long, or takes nothing of an answer, is cut off.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Files open at a time: a connection and what it is answered with, and some of our own.
+const MAX_OPEN_FILES: u64 = 2 * MAX_CONNECTIONS as u64 + 64;
 /// Answers under way when the server is asked to stop may go on for so long.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a request at most; there is no body that we read.
@@ -66,11 +69,14 @@ pub struct Args {
 /// `anaume serve`, until SIGINT or SIGTERM.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (assets, library) = args.contents.open()?;
+    if let Err(cause) = rlimit::increase_nofile_limit(MAX_OPEN_FILES) {
+        tracing::warn!("fewer than {MAX_CONNECTIONS} readers at a time can be answered: {cause}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let stop = runtime.block_on(async { stop_signal() })?;
     runtime.block_on(async {
         let address = SocketAddr::new(args.host, args.port);
-        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
         let address = listener.local_addr()?;
         let site = Site { assets, library, guard: Guard::new(address.ip(), &args.allow_host), isolate: args.isolate };
         println!("http://{address}/");
@@ -78,6 +84,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         serve(listener, site, stop).await;
         Ok(())
     })
+}
+
+/// Listens with a queue as long as there are places: with the usual one of 128 a burst of readers loses some.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Started again at once, it gets its port again.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(MAX_CONNECTIONS as u32)
 }
 
 /// Ends with SIGINT or SIGTERM.
@@ -101,7 +117,7 @@ async fn serve(listener: TcpListener, site: Site, stop: impl Future<Output = ()>
     let router = Router::new().fallback(answer).with_state(Arc::new(site));
     let (connections, places) = (GracefulShutdown::new(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_REQUEST_BYTES);
+    builder.timer(TokioTimer::new()).header_read_timeout(TIMEOUT).max_buf_size(MAX_REQUEST_BYTES);
     tokio::pin!(stop);
     loop {
         let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -118,8 +134,10 @@ async fn serve(listener: TcpListener, site: Site, stop: impl Future<Output = ()>
                 continue;
             }
         };
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(TIMEOUT));
         let service = TowerToHyperService::new(router.clone());
-        let connection = connections.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let connection = connections.watch(builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
         tokio::spawn(async move {
             if let Err(cause) = connection.await {
                 tracing::debug!("a connection broke off: {cause}");
@@ -167,7 +185,7 @@ impl Site {
     }
 
     async fn answer(&self, request: Request) -> Response {
-        if let Err(reason) = self.guard.check(request.headers()) {
+        if let Err(reason) = self.guard.check(request.headers(), request.uri()) {
             return (StatusCode::FORBIDDEN, reason).into_response();
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -245,14 +263,21 @@ impl Guard {
         Self { hosts }
     }
 
-    fn check(&self, headers: &HeaderMap) -> Result<(), String> {
-        let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase());
-        let host = text(header::HOST).unwrap_or_default();
-        let origin = text(header::ORIGIN).map(|origin| {
+    /// Every name in a request must be allowed: that of the server, of the page that asks, and in an address that is whole.
+    fn check(&self, headers: &HeaderMap, address: &Uri) -> Result<(), String> {
+        let texts = |name: HeaderName| {
+            headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase())
+        };
+        let mut names: Vec<(&str, String)> = texts(header::HOST).map(|host| ("Host", host)).collect();
+        if names.is_empty() {
+            names.push(("Host", String::new()));
+        }
+        names.extend(texts(header::ORIGIN).map(|origin| {
             let after_scheme = origin.split_once("://").map(|(_, rest)| rest.to_owned());
-            after_scheme.unwrap_or(origin)
-        });
-        for (kind, authority) in [Some(("Host", host)), origin.map(|origin| ("Origin", origin))].into_iter().flatten() {
+            ("Origin", after_scheme.unwrap_or(origin))
+        }));
+        names.extend(address.authority().map(|authority| ("Address", authority.as_str().to_ascii_lowercase())));
+        for (kind, authority) in names {
             if !self.hosts.contains(without_port(&authority)) {
                 return Err(format!(
                     "{kind} `{authority}` is not served; start with --allow-host NAME if it should be"
@@ -280,7 +305,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
         origin.map(|origin| headers.insert(header::ORIGIN, origin.parse().unwrap()));
-        guard.check(&headers).is_ok()
+        guard.check(&headers, &Uri::default()).is_ok()
     }
 
     #[test]
@@ -295,6 +320,9 @@ mod tests {
         for origin in ["https://evil.example", "null", "http://localhost.evil.example"] {
             assert!(!allowed("localhost:1", Some(origin)), "{origin}");
         }
-        assert!(Guard::new("127.0.0.1".parse().unwrap(), &[]).check(&HeaderMap::new()).is_err(), "no Host");
+        assert!(
+            Guard::new("127.0.0.1".parse().unwrap(), &[]).check(&HeaderMap::new(), &Uri::default()).is_err(),
+            "no Host"
+        );
     }
 }
