@@ -2,6 +2,7 @@
 # The one test command: installs what it lacks, builds once, runs everything, counts passed, failed and skipped.
 #   tests/all.sh            all tests
 #   tests/all.sh FILTER     only the Rust tests whose name contains FILTER
+#   tests/all.sh --fuzz     only the fuzzers, each parser's for FUZZ_SECONDS (20)
 set -uo pipefail
 cd "$(dirname "$0")/.."
 filter=${1:-}
@@ -69,6 +70,39 @@ e2e() {
     CHROMIUM=$(command -v chromium) ANAUME_BIN=target/release/anaume ANAUME_MODEL=target/e2e/work/run/step-00000040 \
       ANAUME_RESULTS=target/e2e/work/results ANAUME_RUN=target/e2e/work/run timeout 600 node --test --test-reporter=tap tests/e2e/*.test.mjs
 }
+
+# Feedback by coverage on stable Rust; what the address sanitizer would find, safe Rust rules out.
+fuzz() {
+  local host name folder log failed=0 seconds=${FUZZ_SECONDS:-20}
+  local coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
+  coverage+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
+  command -v c++ >/dev/null || install g++ || { echo "error: no C++ compiler; install g++ or clang" >&2; return 1; }
+  host=$(rustc -vV | sed -n 's/^host: //p')
+  # With a target named, build scripts and macros stay without coverage.
+  RUSTFLAGS=$coverage cargo build --profile fuzz --package anaume-fuzz --features libfuzzer --locked --target "$host" \
+    --target-dir target/fuzz || return 1
+  [ ! -w /dev/shm ] || export TMPDIR=/dev/shm
+  for name in $(ls tests/fuzz/corpus); do
+    folder=target/fuzz/found/$name
+    log=$folder.log
+    mkdir -p "$folder"
+    if ANAUME_FUZZ=$name "target/fuzz/$host/fuzz/fuzz" "$folder" "tests/fuzz/corpus/$name" -max_total_time="$seconds" -timeout=10 \
+      -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$folder-" >"$log" 2>&1; then
+      echo "fuzz $name: $(grep -oP 'number_of_executed_units: *\K.*' "$log") inputs in $seconds s"
+    else
+      tail -40 "$log"
+      echo "fuzz $name: failed, see $log; make the input small with -minimize_crash=1 and put it into tests/fuzz/corpus/$name"
+      failed=1
+    fi
+  done
+  return $failed
+}
+
+if [ "$filter" = --fuzz ]; then
+  step "fuzz" fuzz
+  rm -f "$log"
+  exit ${#failed_steps[@]}
+fi
 
 if [ -z "$filter" ]; then
   step "format" cargo fmt --all --check
