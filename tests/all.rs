@@ -18,6 +18,7 @@ mod finetune;
 mod finetune_cli;
 mod gradients;
 mod heads;
+mod hostile;
 mod hub;
 mod hub_commands;
 mod invariance;

@@ -500,20 +500,3 @@ fn models_of_other_kinds_are_refused_by_name() {
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
-
-#[test]
-fn an_id_that_no_vocabulary_has_is_refused() {
-    let with_id = |id: u32| {
-        let json = json!({
-            "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "pre_tokenizer": null,
-            "post_processor": null, "decoder": null, "added_tokens": [],
-            "model": { "type": "WordLevel", "unk_token": "[UNK]", "vocab": {
-                "[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "[PAD]": 3, "[MASK]": 4, "far": id,
-            } },
-        });
-        Tokenizer::from_bytes(json.to_string().as_bytes(), None).map(|tokenizer| tokenizer.num_ids())
-    };
-    assert_eq!(with_id((1 << 20) - 1).unwrap(), 1 << 20);
-    let message = with_id(1 << 20).unwrap_err().to_string();
-    assert!(message.contains("`far` has the id 1048576"), "{message}");
-}

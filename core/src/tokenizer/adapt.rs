@@ -181,6 +181,7 @@ fn added_token(id: usize, content: &str) -> Value {
 /// Builds the pipeline, which also checks it.
 pub(super) fn load(json: &Value) -> Result<tokenizers::Tokenizer> {
     check_ids(json)?;
+    check_merges(&json["model"])?;
     let tokenizer = tokenizers::Tokenizer::from_bytes(json.to_string()).map_err(|cause| unusable(cause.as_ref()))?;
     check_templates(&json["post_processor"])?;
     Ok(tokenizer)
@@ -193,6 +194,23 @@ fn check_ids(json: &Value) -> Result<()> {
         Some((text, id)) => {
             Err(Error::Tokenizer { message: format!("`{text}` has the id {id}; ids are below {MAX_IDS}") })
         }
+        None => Ok(()),
+    }
+}
+
+/// The library joins the parts of a merge of BPE without looking at their lengths or at the borders of characters.
+fn check_merges(model: &Value) -> Result<()> {
+    let prefix = model["continuing_subword_prefix"].as_str().unwrap_or_default().len();
+    let is_piece = |merge: &Value| {
+        let (first, second) = match merge.as_str() {
+            Some(line) if line.starts_with("#version") => return true,
+            Some(line) => line.split_once(' ').unwrap_or_default(),
+            None => (merge[0].as_str().unwrap_or_default(), merge[1].as_str().unwrap_or_default()),
+        };
+        second.get(prefix..).is_some_and(|rest| model["vocab"].get(format!("{first}{rest}")).is_some())
+    };
+    match model["merges"].as_array().into_iter().flatten().find(|merge| !is_piece(merge)) {
+        Some(merge) => Err(Error::Tokenizer { message: format!("the merge {merge} makes no piece of the vocabulary") }),
         None => Ok(()),
     }
 }

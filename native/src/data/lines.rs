@@ -45,10 +45,10 @@ impl<R: BufRead> BufRead for Counted<R> {
 }
 
 /// Text that may come out of a compressed file whatever its size: a line of the default cap.
-const FREE_BYTES: u64 = 64 << 20;
+pub(super) const FREE_BYTES: u64 = 64 << 20;
 /// Beyond that, how many bytes of text may come out of a stored one. Text shrinks to a fifth, logs to a fiftieth; a gzip bomb has
 /// a thousand, a zstd bomb more.
-const MAX_RATIO: u64 = 256;
+pub(super) const MAX_RATIO: u64 = 256;
 
 /// A decompressor that gives up where more comes out than text has.
 struct Bounded<R> {

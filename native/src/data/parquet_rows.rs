@@ -1,6 +1,6 @@
 //! Rows of a Parquet file: one text column and, if asked for, the column with the names.
 
-use super::lines::{Stream, missing_column};
+use super::lines::{FREE_BYTES, MAX_RATIO, Stream, missing_column};
 use super::read::{BadLine, Compression, Document, ReadOptions, Record};
 use crate::exit::{Coded, Exit};
 use anyhow::{Context, Result};
@@ -21,6 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Rows decoded at a time: few, because a row can be a whole book.
 const ROWS_AT_A_TIME: usize = 64;
 
+/// What a row counts for beside its text where a file is measured by what comes out of it: rows without text cost nothing in it.
+const ROW_BYTES: u64 = 64;
+
 /// A value as text, or null. Rows of equal texts share one, so that a dictionary of one large text is not copied for every row.
 type Value = Option<ByteArray>;
 
@@ -36,6 +39,8 @@ pub(super) struct ParquetReader {
     /// Rows decoded and not yet handed out, the next one last.
     pending: Vec<(Value, Value)>,
     max_text_bytes: u64,
+    /// What may still come out of the file.
+    left_bytes: u64,
     bytes_read: Option<Arc<AtomicU64>>,
     done: bool,
 }
@@ -51,6 +56,7 @@ impl ParquetReader {
             Compression::None => File::open(path).with_context(|| format!("cannot open {}", path.display()))?,
             _ => decompress(path, compression, bytes_read)?,
         };
+        let stored_bytes = stored.metadata().with_context(|| format!("cannot read {}", path.display()))?.len();
         let file =
             guarded(|| SerializedFileReader::new(stored)).map_err(|error| damaged(path, "its footer", &error))?;
         let schema = file.metadata().file_metadata().schema_descr();
@@ -67,6 +73,7 @@ impl ParquetReader {
             row: 0,
             pending: Vec::new(),
             max_text_bytes: options.max_line_bytes,
+            left_bytes: FREE_BYTES + MAX_RATIO * stored_bytes,
             bytes_read: (compression == Compression::None).then(|| bytes_read.clone()),
             done: false,
         })
@@ -81,6 +88,12 @@ impl ParquetReader {
         }
         let Some((text, id)) = self.pending.pop() else { return Ok(None) };
         self.row += 1;
+        let bytes = ROW_BYTES + [&text, &id].into_iter().flatten().map(|value| value.len() as u64).sum::<u64>();
+        let Some(left) = self.left_bytes.checked_sub(bytes) else {
+            let message = format!("more than {MAX_RATIO} times its size comes out, as of no text");
+            return Err(self.damaged_row(&ParquetError::General(message)));
+        };
+        self.left_bytes = left;
         Ok(Some(match self.document(text, id) {
             Ok(document) => Record::Document(document),
             Err(reason) => Record::Bad(BadLine { source: self.source.clone(), line: self.row, reason }),
@@ -283,5 +296,26 @@ mod tests {
         assert!(bad.reason.contains("column `text` has 10000 bytes"), "{}", bad.reason);
         let places: Vec<_> = reader.pending.iter().map(|(text, _)| text.as_ref().unwrap().data().as_ptr()).collect();
         assert!(places.len() == ROWS_AT_A_TIME - 1 && places.iter().all(|place| *place == places[0]));
+    }
+    #[test]
+    fn rows_that_cost_the_file_nothing_come_to_an_end() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("a.parquet");
+        let schema = Arc::new(parse_message_type("message m { optional binary text (UTF8); }").unwrap());
+        let mut writer = SerializedFileWriter::new(File::create(&path).unwrap(), schema, Arc::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let rows = 2_000_000;
+        column.typed::<ByteArrayType>().write_batch(&[], Some(&vec![0; rows]), None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+        assert!(path.metadata().unwrap().len() < 100_000);
+        let mut reader =
+            ParquetReader::open(&path, Compression::None, &ReadOptions::default(), &Arc::default()).unwrap();
+        let (read, end): (Vec<_>, Vec<_>) = reader.by_ref().partition(Result::is_ok);
+        assert!(read.len() < rows && end.len() == 1, "{} rows", read.len());
+        let message = end[0].as_ref().unwrap_err().to_string();
+        assert!(message.contains("a.parquet") && message.contains("256 times its size"), "{message}");
     }
 }
