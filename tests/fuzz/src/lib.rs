@@ -25,6 +25,19 @@ mod manifest;
 #[allow(dead_code, reason = "the program uses more of it")]
 mod recipe;
 
+/// The files here are local: none is downloaded.
+mod hub {
+    use std::path::{Path, PathBuf};
+
+    pub fn data(path: &Path) -> anyhow::Result<PathBuf> {
+        file(path)
+    }
+
+    pub fn file(path: &Path) -> anyhow::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
+}
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
