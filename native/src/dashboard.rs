@@ -214,7 +214,12 @@ impl View {
         let scale = last.loss_scale.map_or(String::new(), |scale| format!(", scale {scale}"));
         let facts = [
             ("loss, smoothed", format!("{smoothed:.4}")),
-            ("validation", self.validation.last().map_or("-".into(), |(step, loss)| format!("{loss:.4} at {step}"))),
+            (
+                "validation",
+                self.validation
+                    .last()
+                    .map_or("-".into(), |(step, loss)| format!("{loss:.4} at {}", format_count(*step as u64))),
+            ),
             ("accuracy", format!("{:.1} %", last.accuracy * 100.0)),
             ("learning rate", format!("{:.2e}", last.learning_rate)),
             ("gradient norm", format!("{:.3}{scale}", last.grad_norm)),
@@ -233,7 +238,11 @@ impl View {
         let done = self.last.as_ref().map_or(self.first, |last| last.step);
         let now = done.saturating_sub(self.first).max(1) as f64;
         let left = elapsed.mul_f64(self.total.saturating_sub(done) as f64 / now);
-        let eta = if done > self.first { format!("  ETA {}", format_duration(left)) } else { String::new() };
+        let eta = if (self.first + 1..self.total).contains(&done) {
+            format!("  ETA {}", format_duration(left))
+        } else {
+            String::new()
+        };
         let label = format!("{}/{} steps{eta}", format_count(done), format_count(self.total));
         let ratio = if self.total == 0 { 1.0 } else { (done as f64 / self.total as f64).min(1.0) };
         frame.render_widget(Gauge::default().gauge_style(Style::new().fg(Color::Cyan)).ratio(ratio).label(label), area);
