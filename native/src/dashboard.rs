@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// Lines of the dashboard, and the least that a terminal must have.
 const HEIGHT: u16 = 16;
 const SMALLEST: (u16, u16) = (70, HEIGHT + 4);
-/// Points of a curve, beyond which neighbours become one.
+/// Points of a curve, beyond which every second one goes.
 const MOST_POINTS: usize = 4096;
 /// Weight of a new loss in the smoothed one.
 const SMOOTHING: f64 = 0.05;
@@ -148,9 +148,13 @@ impl Dashboard {
 struct View {
     total: u64,
     first: u64,
-    /// Steps and losses, thinned.
+    /// Steps and losses of every `stride`th step.
     losses: Vec<(f64, f64)>,
     smoothed: Vec<(f64, f64)>,
+    stride: u64,
+    /// Steps with a finite loss so far, and the smoothed loss.
+    seen: u64,
+    smooth: f64,
     validation: Vec<(f64, f64)>,
     last: Option<StepRecord>,
 }
@@ -158,19 +162,23 @@ struct View {
 impl View {
     fn new(total: u64, first: u64) -> Self {
         let (losses, smoothed, validation) = Default::default();
-        Self { total, first, losses, smoothed, validation, last: None }
+        Self { total, first, losses, smoothed, stride: 1, seen: 0, smooth: f64::NAN, validation, last: None }
     }
 
     fn step(&mut self, record: &StepRecord) {
-        let step = record.step as f64;
         if record.loss.is_finite() {
-            let before = self.smoothed.last().map_or(record.loss, |last| last.1);
-            self.losses.push((step, record.loss));
-            self.smoothed.push((step, before + SMOOTHING * (record.loss - before)));
+            let before = if self.seen == 0 { record.loss } else { self.smooth };
+            self.smooth = before + SMOOTHING * (record.loss - before);
+            if self.seen.is_multiple_of(self.stride) {
+                self.losses.push((record.step as f64, record.loss));
+                self.smoothed.push((record.step as f64, self.smooth));
+            }
+            self.seen += 1;
         }
-        for curve in [&mut self.losses, &mut self.smoothed] {
-            if curve.len() > MOST_POINTS {
-                *curve = curve.chunks(2).map(|pair| pair[pair.len() - 1]).collect();
+        if self.losses.len() > MOST_POINTS {
+            self.stride *= 2;
+            for curve in [&mut self.losses, &mut self.smoothed] {
+                *curve = curve.iter().step_by(2).copied().collect();
             }
         }
         self.last = Some(record.clone());
@@ -210,10 +218,9 @@ impl View {
 
     fn facts(&self) -> Vec<Line<'static>> {
         let Some(last) = &self.last else { return vec![Line::from("the first step is computed")] };
-        let smoothed = self.smoothed.last().map_or(f64::NAN, |point| point.1);
         let scale = last.loss_scale.map_or(String::new(), |scale| format!(", scale {scale}"));
         let facts = [
-            ("loss, smoothed", format!("{smoothed:.4}")),
+            ("loss, smoothed", format!("{:.4}", self.smooth)),
             (
                 "validation",
                 self.validation
@@ -313,11 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_keeps_the_ends_of_its_curve() {
+    fn a_long_run_keeps_its_whole_curve_in_even_steps() {
         let mut view = View::new(100_000, 0);
         (1..=100_000).for_each(|step| view.step(&record(step, step as f64)));
-        assert!(view.losses.len() <= MOST_POINTS && view.losses.last() == Some(&(100_000.0, 100_000.0)));
-        assert!(view.losses.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        assert!(view.losses[0].0 < 100.0, "{:?}", view.losses[0]);
+        let points = &view.losses;
+        assert!((MOST_POINTS / 2..=MOST_POINTS).contains(&points.len()), "{}", points.len());
+        assert!(points[0] == (1.0, 1.0) && points[points.len() - 1].0 > 99_900.0, "{:?}", points.last());
+        let gaps: Vec<f64> = points.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+        assert!(gaps.iter().all(|gap| *gap == gaps[0]), "uneven");
+        assert_eq!(points.len(), view.smoothed.len());
     }
 }
