@@ -18,7 +18,8 @@ fn run_to_20(dir: &TempDir) -> PathBuf {
     run
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+/// Copies a folder with those in it.
+pub fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
@@ -136,10 +137,10 @@ fn checkpoints_are_listed_checked_and_pruned() {
     assert!(fail(2, &["checkpoints", "list", &path(dir.path(), "none")]).contains("holds no checkpoints"));
 }
 
-/// Hidden folders in a run folder.
-fn leftovers(run: &Path) -> Vec<String> {
-    let entries = fs::read_dir(run).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir());
-    entries.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name.starts_with('.')).collect()
+/// What a run has half done in its folder: hidden entries but its lock.
+pub fn leftovers(run: &Path) -> Vec<String> {
+    let names = fs::read_dir(run).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with('.') && name != ".lock").collect()
 }
 
 #[test]

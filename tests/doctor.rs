@@ -5,15 +5,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::checkpoint::copy_dir;
 use crate::cli::{anaume, path, succeed, text, workshop};
 use crate::weights::rewritten;
 
 /// A copy of the workshop's model.
 fn copied() -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(workshop().join("model")).unwrap().map(Result::unwrap) {
-        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-    }
+    copy_dir(&workshop().join("model"), copy.path());
     copy
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anaume_tests::skip;
 
+use crate::checkpoint::leftovers;
 use crate::cli::{binary, outcome, pretrain, run_pretrain, text};
 
 /// Two steps, a checkpoint after each, one of them kept: everything that a run does to its folder.
@@ -79,12 +80,6 @@ impl Disk<'_> {
         let renamed = operations[..synced].iter().rev();
         renamed.filter_map(|done| done.strip_prefix("rename /step-")?.parse().ok()).next().unwrap_or(0)
     }
-}
-
-/// Hidden entries of a run folder but its lock.
-fn leftovers(run: &Path) -> Vec<String> {
-    let names = fs::read_dir(run).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.starts_with('.') && name != ".lock").collect()
 }
 
 /// How many operations a run without a fault does, and how it ends.

@@ -131,7 +131,7 @@ fn compare(args: &Args, against: &Path) -> anyhow::Result<()> {
 }
 
 /// The largest difference as a share of the largest reference value; NaN if either holds one.
-fn relative_difference(output: &[f32], expected: &[f32]) -> f64 {
+pub fn relative_difference(output: &[f32], expected: &[f32]) -> f64 {
     let largest = expected.iter().fold(0.0_f64, |largest, value| largest.max(f64::from(value.abs())));
     let mut difference = 0.0_f64;
     for (output, expected) in output.iter().zip(expected) {

@@ -297,6 +297,7 @@ mod tests {
         let places: Vec<_> = reader.pending.iter().map(|(text, _)| text.as_ref().unwrap().data().as_ptr()).collect();
         assert!(places.len() == ROWS_AT_A_TIME - 1 && places.iter().all(|place| *place == places[0]));
     }
+
     #[test]
     fn rows_that_cost_the_file_nothing_come_to_an_end() {
         let room = tempfile::tempdir().unwrap();
