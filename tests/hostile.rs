@@ -1,6 +1,6 @@
 //! Tokenizers that would have the library ask for too much memory or read beyond a piece.
 
-use anaume_core::tokenizer::Tokenizer;
+use anaume_core::tokenizer::{MaskConvention, Tokenizer};
 use serde_json::{Value, json};
 
 #[test]
@@ -45,5 +45,22 @@ fn a_merge_that_makes_no_piece_is_refused_before_the_library_joins_it() {
     ] {
         let message = with_merge(prefix, merge).unwrap_err();
         assert!(message.contains("makes no piece of the vocabulary"), "{message}");
+    }
+}
+
+#[test]
+fn steps_that_do_not_go_together_are_an_error_and_no_panic() {
+    let json = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "post_processor": null, "decoder": null,
+        "normalizer": { "type": "Replace", "pattern": { "Regex": "^" }, "content": "斁" },
+        "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
+        "model": { "type": "BPE", "unk_token": "[UNK]", "merges": [], "vocab": {
+            "[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "[PAD]": 3, "[MASK]": 4, "a": 5,
+        } },
+    });
+    let tokenizer = Tokenizer::from_bytes(json.to_string().as_bytes(), None).unwrap();
+    for convention in [MaskConvention::Clean, MaskConvention::Hf] {
+        let message = tokenizer.encode_pair("a", "a", convention).unwrap_err().to_string();
+        assert!(message.contains("its steps do not go together"), "{message}");
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tokenizers::{Model, NormalizedString, Normalizer, OffsetType, PreTokenizedString, PreTokenizer};
 
-use super::{JsonPipeline, PieceKind, Pipeline, Tokenizer, failed};
+use super::{JsonPipeline, PieceKind, Pipeline, Tokenizer, contained};
 use crate::error::Result;
 
 /// How the text after a mask is cut.
@@ -119,11 +119,10 @@ impl Tokenizer {
 
     fn encode_elsewhere(&self, inner: &tokenizers::Tokenizer, texts: &[&str]) -> Result<Encoding> {
         let normal: Vec<_> = texts.iter().map(|text| self.normalise_masks(text)).collect();
-        let encoded = match &normal[..] {
+        let encoded = contained(|| match &normal[..] {
             [first, second] => inner.encode((first.as_str(), second.as_str()), true),
             _ => inner.encode(normal.concat(), true),
-        };
-        let encoded = encoded.map_err(|cause| failed(cause.as_ref()))?;
+        })?;
         let maps: Vec<_> =
             texts.iter().map(|text| MaskShift::new(&self.mask_ranges(text), self.mask_token.len())).collect();
         let sequences = encoded.get_sequence_ids();
@@ -170,7 +169,7 @@ impl Tokenizer {
         match &self.pipeline {
             _ if text.is_empty() => Ok(Vec::new()),
             Pipeline::Unigram(unigram) => Ok(unigram.cut(text, continues)),
-            Pipeline::Json(json) => json.cut(text, continues).map_err(|cause| failed(cause.as_ref())),
+            Pipeline::Json(json) => contained(|| json.cut(text, continues)),
             Pipeline::Japanese(japanese) => japanese.cut(text),
         }
     }

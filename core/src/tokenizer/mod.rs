@@ -21,6 +21,8 @@ pub use mecab::{Mecab, MecabFiles};
 pub use names::Role;
 pub use train::{SPECIAL_TOKENS, train};
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bert_japanese::BertJapanese;
@@ -185,7 +187,7 @@ impl Tokenizer {
         let ordinary = ids.iter().copied().filter(|id| !self.is_special(*id));
         match &self.pipeline {
             Pipeline::Unigram(unigram) => unigram.decode(ordinary),
-            Pipeline::Json(json) => json.inner.decode(ids, true).map_err(|cause| failed(cause.as_ref())),
+            Pipeline::Json(json) => contained(|| json.inner.decode(ids, true)),
             Pipeline::Japanese(japanese) => Ok(japanese.decode(ordinary)),
         }
     }
@@ -256,6 +258,19 @@ fn piece_kinds(vocab: &[(&str, u32)], special: &[u32]) -> Vec<PieceKind> {
 fn is_byte_piece(text: &str) -> bool {
     let hex = text.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
     hex.is_some_and(|hex| hex.len() == 2 && u8::from_str_radix(hex, 16).is_ok())
+}
+
+/// Runs a part of the tokenizers library, which panics on steps that read well and do not go together, such as text put before a text
+/// whose bytes another step spells out. In the browser a panic ends the worker, and the page says so.
+fn contained<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    let message = |panic: Box<dyn Any + Send>| {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref().map(String::as_str));
+        format!("its steps do not go together: {}", text.unwrap_or("the library gives no reason"))
+    };
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|cause| failed(cause.as_ref())),
+        Err(panic) => Err(Error::Tokenizer { message: message(panic) }),
+    }
 }
 
 fn failed(cause: &(dyn std::error::Error + 'static)) -> Error {

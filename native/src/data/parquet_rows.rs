@@ -4,15 +4,16 @@ use super::lines::{FREE_BYTES, MAX_RATIO, Stream, missing_column};
 use super::read::{BadLine, Compression, Document, ReadOptions, Record};
 use crate::exit::{Coded, Exit};
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use parquet::basic::Type;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
-use parquet::file::reader::FileReader;
+use parquet::file::reader::{ChunkReader, FileReader, Length};
 use parquet::file::serialized_reader::SerializedFileReader;
 use parquet::schema::types::SchemaDescriptor;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{BufReader, Error, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ type Value = Option<ByteArray>;
 /// The records of one Parquet file.
 pub(super) struct ParquetReader {
     source: Arc<Path>,
-    file: SerializedFileReader<File>,
+    file: SerializedFileReader<Stored>,
     text: Column,
     id: Option<Column>,
     next_row_group: usize,
@@ -57,8 +58,8 @@ impl ParquetReader {
             _ => decompress(path, compression, bytes_read)?,
         };
         let stored_bytes = stored.metadata().with_context(|| format!("cannot read {}", path.display()))?.len();
-        let file =
-            guarded(|| SerializedFileReader::new(stored)).map_err(|error| damaged(path, "its footer", &error))?;
+        let file = guarded(|| SerializedFileReader::new(Stored(stored)))
+            .map_err(|error| damaged(path, "its footer", &error))?;
         let schema = file.metadata().file_metadata().schema_descr();
         let text = Column::find(schema, &options.column, "--column", &[Type::BYTE_ARRAY], path)?;
         let names = [Type::BYTE_ARRAY, Type::INT32, Type::INT64];
@@ -168,6 +169,45 @@ impl Iterator for ParquetReader {
         let record = self.next_record().transpose();
         self.done = !matches!(record, Some(Ok(_)));
         record
+    }
+}
+
+/// A file that cannot be read beyond its end. The library skips what is said to be there, however much, without noticing that a plain
+/// file has ended.
+struct Stored(File);
+
+/// What is read from a place on, which must not be the end.
+struct Inside(File);
+
+impl Length for Stored {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl ChunkReader for Stored {
+    type T = BufReader<Inside>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let mut file = self.0.try_clone()?;
+        file.seek(SeekFrom::Start(start))?;
+        Ok(BufReader::new(Inside(file)))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        if start.checked_add(length as u64).is_none_or(|end| end > self.len()) {
+            return Err(ParquetError::EOF(format!("{length} bytes from byte {start} on are beyond the end")));
+        }
+        self.0.get_bytes(start, length)
+    }
+}
+
+impl Read for Inside {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 if !buffer.is_empty() => Err(Error::new(ErrorKind::UnexpectedEof, "the file ends inside a page")),
+            length => Ok(length),
+        }
     }
 }
 
@@ -318,5 +358,15 @@ mod tests {
         assert!(read.len() < rows && end.len() == 1, "{} rows", read.len());
         let message = end[0].as_ref().unwrap_err().to_string();
         assert!(message.contains("a.parquet") && message.contains("256 times its size"), "{message}");
+    }
+    #[test]
+    fn a_page_that_claims_to_go_on_beyond_the_end_is_refused_at_once() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/parquet/skips-beyond-the-end");
+        let mut reader =
+            ParquetReader::open(&path, Compression::None, &ReadOptions::default(), &Arc::default()).unwrap();
+        let Some(Err(error)) = reader.next() else { panic!("billions of numbers in 774 bytes") };
+        assert!(error.to_string().contains("the file ends inside a page"), "{error}");
+        let stored = Stored(File::open(path).unwrap());
+        assert!(stored.get_bytes(0, 774).is_ok() && stored.get_bytes(1, 774).is_err());
     }
 }
