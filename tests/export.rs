@@ -7,9 +7,9 @@ use anaume_core::batch::Sequences;
 use anaume_core::export::{INDEX, weight_files};
 use anaume_core::infer::{Engine, ModelFiles};
 use anaume_core::model::{Config, MaskedLm};
-use anaume_core::report::site::{ExportType, SiteIndex, WebModel};
+use anaume_core::report::site::{ExportType, SelfCheck, SiteIndex, WebModel};
 use anaume_core::weights::{HostTensor, StoredType, WeightFile, write_safetensors};
-use anaume_tests::{assert_within, devices, golden, read, relative_difference, weight_file};
+use anaume_tests::{assert_close, assert_within, devices, golden, read, relative_difference, weight_file};
 use burn::tensor::Device;
 use serde_json::Value;
 
@@ -151,7 +151,7 @@ fn a_model_knows_its_own_answer_and_no_other() {
         let recorded = pollster::block_on(same.record("日本の首都は[MASK]です。")).unwrap();
         assert!(pollster::block_on(same.answers_as(&recorded)).unwrap(), "{name}");
         let largest = recorded.logits.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-        let refused = |change: &dyn Fn(&mut anaume_core::report::site::SelfCheck)| {
+        let refused = |change: &dyn Fn(&mut SelfCheck)| {
             let mut other = recorded.clone();
             change(&mut other);
             !pollster::block_on(same.answers_as(&other)).unwrap()
@@ -166,6 +166,24 @@ fn a_model_knows_its_own_answer_and_no_other() {
         });
         let other = crate::weights::rewritten(&weights, |tensors| *tensors = parameters);
         assert!(!pollster::block_on(engine(&other).answers_as(&recorded)).unwrap(), "{name}: another model passes");
+    }
+}
+
+/// `e2e/engine.test.mjs` asks the page for the same.
+#[test]
+fn every_device_answers_what_transformers_answers_to_the_text_that_the_page_is_asked() {
+    let expected: SelfCheck = serde_json::from_slice(&golden("page/check.json")).unwrap();
+    for (name, device) in devices() {
+        let files = ModelFiles {
+            config_json: &golden("model/plain/config.json"),
+            weights: weight_file(&golden("model/plain/model.safetensors"), &device),
+            tokenizer_json: &golden("page/tokenizer.json"),
+            tokenizer_config_json: Some(&golden("page/tokenizer_config.json")),
+        };
+        let answer = pollster::block_on(Engine::new(files).unwrap().record(&expected.text)).unwrap();
+        assert_eq!(answer.token_ids, expected.token_ids);
+        assert_close(&format!("{name}: logits"), &answer.logits, &expected.logits, crate::model::TOLERANCE);
+        assert_close(&format!("{name}: vector"), &answer.vector, &expected.vector, crate::model::TOLERANCE);
     }
 }
 

@@ -1,11 +1,11 @@
 // The engine behind the page: exported models, answers that are checked before any is shown, a device that is lost.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { binary, devices, model, open, serve } from "./site.mjs";
+import { binary, devices, model, open, root, serve } from "./site.mjs";
 
 const text = "朝ご飯に[MASK]を食べて、お茶を[MASK]。";
 let room, exported, site;
@@ -22,15 +22,15 @@ after(() => {
 });
 
 /** A page in a browser of its own; `script` runs in the worker before the program does. */
-async function visit(flags, script, act) {
+async function visit(flags, script, act, from = site) {
   const context = await open(join(room, `profile-${Math.random()}`), flags);
   try {
-    const start = await (await fetch(`${site.origin}start.js`)).text();
+    const start = await (await fetch(`${from.origin}start.js`)).text();
     await context.route("**/start.js*", (route) => route.fulfill({ contentType: "text/javascript", body: `${script}\n${start}` }));
     const page = await context.newPage();
     const workers = [];
     page.on("worker", (worker) => workers.push(worker));
-    await page.goto(site.origin);
+    await page.goto(from.origin);
     await act(page, workers, context);
   } finally {
     await context.close();
@@ -74,6 +74,33 @@ for (const { device, flags } of devices) {
       }));
   });
 }
+
+// tests/export.rs asks the program for the same.
+test("every device answers what transformers answers, and a logit that is off by half a percent does not pass", async () => {
+  const golden = (name) => join(root, "tests/golden", name);
+  const [folder, out] = [join(room, "golden"), join(room, "golden-web")];
+  mkdirSync(folder);
+  for (const name of ["model/plain/config.json", "model/plain/model.safetensors", "page/tokenizer.json", "page/tokenizer_config.json"])
+    copyFileSync(golden(name), join(folder, basename(name)));
+  execFileSync(binary, ["export", "web", folder, "--dtype", "f32", "--out", out], { stdio: "ignore" });
+  const list = JSON.parse(readFileSync(join(out, "web.json")));
+  const check = JSON.parse(readFileSync(golden("page/check.json")));
+  const largest = Math.max(...check.logits.map(Math.abs));
+  const served = async (change, act) => {
+    writeFileSync(join(out, "web.json"), JSON.stringify({ ...list, check: change(structuredClone(check)) }));
+    const golden = await serve("--model", out);
+    try {
+      for (const { device, flags } of devices) await visit(flags, "", (page) => act(page, device), golden);
+    } finally {
+      golden.stop();
+    }
+  };
+  await served((check) => check, async (page, device) => assert.match(await (await ready(page, device)).textContent(), /検算済み/));
+  await served((check) => {
+    check.logits[7] += largest * 0.005;
+    return check;
+  }, (page) => page.waitForSelector("#models li[data-state=failed]", { timeout: 120_000 }));
+});
 
 test("where WebGPU computes something wrong the CPU answers, and the page says so", () =>
   visit(devices[0].flags, `
