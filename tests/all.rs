@@ -16,6 +16,7 @@ mod faults;
 mod fill_mask;
 mod finetune;
 mod finetune_cli;
+mod formats;
 mod gradients;
 mod heads;
 mod hostile;

@@ -16,8 +16,8 @@ use fs4::FileExt;
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Cursor;
-use crate::exit::{Coded, Exit, WithExit};
-use crate::files::{REPLACED, STAGED, WRITING, read, sync_dir, write_dir_atomic};
+use crate::exit::{Coded, Exit};
+use crate::files::{REPLACED, STAGED, WRITING, read, read_versioned, sync_dir, write_dir_atomic};
 use crate::manifest::Manifest;
 pub use crate::manifest::{MANIFEST, verify};
 
@@ -220,8 +220,7 @@ pub fn remove(path: &Path) -> anyhow::Result<()> {
 
 /// Reads `trainer.json` of a checkpoint.
 pub fn load_state(dir: &Path) -> anyhow::Result<TrainerState> {
-    let path = dir.join(STATE);
-    serde_json::from_slice(&read(&path)?).exit(Exit::Data, format!("{} is damaged", path.display()))
+    read_versioned(&dir.join(STATE), FORMAT_VERSION)
 }
 
 /// Restores optimizer and loss scale of a checkpoint into a trainer that has its parameters.

@@ -6,12 +6,37 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use crate::exit::{Coded, Exit};
+use crate::exit::{Coded, Exit, WithExit};
 
 /// Reads a whole file.
 pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).map_err(|cause| unreadable(path, cause))
+}
+
+/// Reads a JSON document that says its `format_version`, which this program knows up to `known`.
+///
+/// # Errors
+/// [`Exit::Data`] for what is damaged or of a newer version; a newer document may lack what this program requires, so its version is
+/// looked at first.
+pub fn read_versioned<T: DeserializeOwned>(path: &Path, known: u32) -> anyhow::Result<T> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        format_version: u32,
+    }
+    let bytes = read(path)?;
+    let damaged = || format!("{} is damaged", path.display());
+    let found = serde_json::from_slice::<Versioned>(&bytes).exit(Exit::Data, damaged())?.format_version;
+    if found > known {
+        let message = format!(
+            "{} has format version {found}, this program reads up to {known}: update the program",
+            path.display()
+        );
+        return Err(Coded::error(Exit::Data, message));
+    }
+    serde_json::from_slice(&bytes).exit(Exit::Data, damaged())
 }
 
 /// The error of a file that cannot be read; a missing one is a matter of what was typed.

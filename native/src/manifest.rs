@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
-use crate::exit::{Coded, Exit, WithExit};
-use crate::files::{is_plain, read};
+use crate::exit::{Coded, Exit};
+use crate::files::{is_plain, read, read_versioned};
 
 /// Name of the file.
 pub const MANIFEST: &str = "manifest.json";
@@ -48,9 +47,7 @@ fn hash(bytes: &[u8]) -> String {
 
 /// Checks every file of a checkpoint against its manifest, and gives its step; the error names the file.
 pub fn verify(dir: &Path) -> anyhow::Result<u64> {
-    let manifest: Manifest = serde_json::from_slice(&read(&dir.join(MANIFEST))?)
-        .exit(Exit::Data, format!("{} is damaged", dir.join(MANIFEST).display()))?;
-    ensure!(manifest.format_version <= FORMAT_VERSION, "{} was written by a newer program", dir.display());
+    let manifest: Manifest = read_versioned(&dir.join(MANIFEST), FORMAT_VERSION)?;
     for (name, entry) in &manifest.files {
         let path = dir.join(name);
         if !is_plain(name) {

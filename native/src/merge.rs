@@ -9,8 +9,8 @@ use anaume_core::report::eval::{EvalReport, Plan, PlannedCell};
 use anyhow::Context;
 
 use crate::eval::results::{PARTIAL, PLAN, REPORT, RESULTS, find_reports};
-use crate::exit::{Coded, Exit, WithExit};
-use crate::files::{make_dir, read, write_atomic};
+use crate::exit::{Coded, Exit};
+use crate::files::{make_dir, read, read_versioned, write_atomic};
 
 /// Arguments of `anaume merge`.
 #[derive(clap::Args, Clone, Debug)]
@@ -129,8 +129,7 @@ fn check_models(results: &Results) -> anyhow::Result<()> {
 fn join_plans(folders: &[PathBuf]) -> anyhow::Result<BTreeMap<[String; 3], PlannedCell>> {
     let mut plan = BTreeMap::new();
     for path in folders.iter().map(|folder| folder.join(PLAN)).filter(|path| path.exists()) {
-        let planned: Plan =
-            serde_json::from_slice(&read(&path)?).exit(Exit::Data, format!("{} is no plan", path.display()))?;
+        let planned: Plan = read_versioned(&path, FORMAT_VERSION)?;
         for one in planned.cells {
             let key = [&one.model, &one.task, &one.cell].map(String::clone);
             let known: &mut PlannedCell = plan.entry(key).or_insert_with(|| one.clone());
