@@ -106,6 +106,7 @@ fi
 
 if [ -z "$filter" ]; then
   step "format" cargo fmt --all --check
+  step "supply chain" tests/supply.sh
 fi
 step "build" cargo build "${native[@]}" --all-targets
 # A test that hangs must not eat the summary.
