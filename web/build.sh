@@ -11,7 +11,7 @@ if [ "${1:-}" = --check ]; then check=1; fi
 cd "$root"
 target=wasm32-unknown-unknown
 cargo=(cargo build)
-export RUSTFLAGS="-C target-feature=+simd128" CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+export RUSTFLAGS="-C target-feature=+simd128 ${RUSTFLAGS:-}" CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 
 has_rustup_target() { rustup target list --installed 2>/dev/null | grep -q "^$target\$"; }
 if ! has_rustup_target && ! rustup target add "$target" >/dev/null 2>&1; then
