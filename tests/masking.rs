@@ -101,14 +101,34 @@ fn seed_epoch_document_and_position_each_change_the_masks() {
 }
 
 #[test]
+fn masks_are_the_same_in_every_version() {
+    // A run that goes on with a newer program, and the loss of a test set, rest on this.
+    let config = MaskingConfig { probability: 0.5, mask_share: 0.4, random_share: 0.4, ..config() };
+    let masked = mask_tokens(&config, 1, 2, 3, 4, &tokens(16), &[false; 16]);
+    assert_eq!(masked.ids, [13302, 11, 3, 10729, 14, 15, 3, 17, 18, 3, 20, 21, 39520, 23, 24, 3]);
+    assert_eq!(masked.labels, [10, -100, 12, 13, -100, -100, 16, -100, -100, 19, -100, -100, 22, -100, -100, 25]);
+    assert_eq!(IGNORE_LABEL, -100, "what transformers and PyTorch leave out of the loss");
+}
+
+#[test]
 fn a_config_that_is_no_probability_is_refused() {
-    assert!(config().validate().is_ok());
+    for right in [
+        config(),
+        MaskingConfig { mask_share: 0.9, ..config() },
+        MaskingConfig { probability: 1.0, mask_share: 0.0, random_share: 1.0, ..config() },
+        MaskingConfig { probability: 0.0, vocab_size: i32::MAX as u32, mask_id: i32::MAX as u32 - 1, ..config() },
+    ] {
+        assert!(right.validate().is_ok(), "{right:?}");
+    }
     for wrong in [
         MaskingConfig { probability: f64::NAN, ..config() },
         MaskingConfig { probability: 1.1, ..config() },
         MaskingConfig { mask_share: 0.95, ..config() },
         MaskingConfig { random_share: -0.1, ..config() },
         MaskingConfig { mask_id: VOCAB, ..config() },
+        MaskingConfig { mask_share: 1.1, random_share: -0.2, ..config() },
+        MaskingConfig { mask_share: -0.1, random_share: 1.1, ..config() },
+        MaskingConfig { vocab_size: 1 << 31, ..config() },
     ] {
         assert!(wrong.validate().is_err(), "{wrong:?}");
     }

@@ -232,4 +232,35 @@ mod tests {
         assert!(write_dir_atomic(&out, &FILES, true).is_err());
         assert_eq!(fs::read_to_string(&out).unwrap(), "precious");
     }
+
+    #[test]
+    fn a_file_is_written_over_what_was_there_and_nothing_stays_beside_it() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("a.json");
+        for text in ["old", "new"] {
+            write_atomic(&path, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(names(room.path()), ["a.json"]);
+        }
+        assert!(write_atomic(&room.path().join("missing/a.json"), b"").is_err());
+        assert_eq!(names(room.path()), ["a.json"]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_synced_is_an_error() {
+        let room = tempfile::tempdir().unwrap();
+        assert!(sync_dir(room.path()).is_ok());
+        assert!(sync_dir(&room.path().join("missing")).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_is_a_matter_of_what_was_typed_and_what_cannot_be_read_is_not() {
+        let room = tempfile::tempdir().unwrap();
+        let missing = read(&room.path().join("missing")).unwrap_err();
+        assert_eq!(crate::exit::code_of(&missing), Exit::Usage);
+        assert!(missing.to_string().ends_with("missing does not exist"), "{missing}");
+        let folder = read(room.path()).unwrap_err();
+        assert_ne!(crate::exit::code_of(&folder), Exit::Usage);
+        assert!(folder.to_string().starts_with("cannot read "), "{folder}");
+    }
 }

@@ -85,4 +85,21 @@ mod tests {
             assert!(error.contains(&format!("manifest.json: `{name}` is no name of a file")), "{error}");
         }
     }
+
+    #[test]
+    fn a_changed_file_or_a_newer_manifest_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = Manifest::of(7, &[("a", b"xy".to_vec())]);
+        let write =
+            |manifest: &Manifest| std::fs::write(dir.path().join(MANIFEST), manifest.to_json().unwrap()).unwrap();
+        write(&manifest);
+        for (bytes, holds) in [(&b"xy"[..], true), (b"xz", false), (b"x", false), (b"xyz", false), (b"", false)] {
+            std::fs::write(dir.path().join("a"), bytes).unwrap();
+            assert_eq!(verify(dir.path()).is_ok(), holds, "{bytes:?}");
+        }
+        std::fs::write(dir.path().join("a"), b"xy").unwrap();
+        write(&Manifest { format_version: FORMAT_VERSION + 1, ..manifest });
+        let error = verify(dir.path()).unwrap_err().to_string();
+        assert!(error.ends_with("was written by a newer program"), "{error}");
+    }
 }

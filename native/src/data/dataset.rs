@@ -340,3 +340,46 @@ fn decode_index(bytes: &[u8], info: &ShardInfo) -> Result<Vec<u64>, String> {
     }
     Ok(offsets)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_the_nearest_rank() {
+        let even = Lengths::of(&(1..=100).map(|length| (length, 1)).collect());
+        assert_eq!(even, Lengths { mean: 50.5, min: 1, p5: 5, p50: 50, p95: 95, p99: 99, max: 100 });
+        let uneven = Lengths::of(&BTreeMap::from([(10, 1), (20, 3)]));
+        assert_eq!(uneven, Lengths { mean: 17.5, min: 10, p5: 10, p50: 20, p95: 20, p99: 20, max: 20 });
+        assert_eq!(Lengths::of(&BTreeMap::new()), Lengths::default());
+    }
+
+    #[test]
+    fn an_index_that_does_not_fit_its_shard_is_refused_where_it_is_wrong() {
+        let info = ShardInfo { file: "train-00000.jsonl".into(), documents: 2, file_bytes: 9, blake3: String::new() };
+        let index = encode_index(&[0, 5, 9]);
+        assert_eq!(decode_index(&index, &info), Ok(vec![0, 5, 9]));
+        let with = |byte: usize, value: u8| {
+            let mut bytes = index.clone();
+            bytes[byte] = value;
+            bytes
+        };
+        let cover = "the offsets do not cover the shard";
+        for (bytes, reason) in [
+            (with(0, b'A'), "byte 0: not an index"),
+            (index[..23].to_vec(), "byte 0: not an index"),
+            (with(8, 2), "byte 8: format 2, this program reads format 1"),
+            (with(16, 3), "byte 16: 3 documents, dataset.json says 2"),
+            (index[..40].to_vec(), "40 bytes do not hold 2 documents"),
+            ([&index[..], &[0; 8]].concat(), "56 bytes do not hold 2 documents"),
+            ([&index[..], &[0]].concat(), "49 bytes do not hold 2 documents"),
+            (with(24, 1), cover),
+            (with(32, 0), cover),
+            (with(32, 9), cover),
+            (with(40, 8), cover),
+            (with(40, 10), cover),
+        ] {
+            assert_eq!(decode_index(&bytes, &info), Err(reason.to_owned()), "{bytes:?}");
+        }
+    }
+}

@@ -171,15 +171,64 @@ fn table(columns: &[(&str, Column)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_bytes;
+    use super::*;
 
     #[test]
     fn sizes_have_decimal_and_binary_units() {
-        assert_eq!(parse_bytes("64MiB"), Ok(64 << 20));
-        assert_eq!(parse_bytes("5 kB"), Ok(5000));
         assert_eq!(parse_bytes("7"), Ok(7));
+        for (power, unit) in (1..).zip(["k", "M", "G", "T"]) {
+            for text in [format!("5{unit}"), format!("5 {unit}B")] {
+                assert_eq!(parse_bytes(&text), Ok(5 * 1000_u64.pow(power)), "{text}");
+            }
+            assert_eq!(parse_bytes(&format!("64{unit}iB")), Ok(64 * 1024_u64.pow(power)), "{unit}iB");
+        }
         for wrong in ["", "MiB", "1.5k", "3 apples", "99999999999G", "0", "-1"] {
             assert!(parse_bytes(wrong).is_err(), "{wrong}");
         }
+    }
+
+    /// Words of the lines of a table.
+    fn words(table: &str) -> Vec<Vec<&str>> {
+        table.lines().map(|line| line.split_whitespace().collect()).collect()
+    }
+
+    #[test]
+    fn tables_show_what_a_dataset_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let (input, out) = (dir.path().join("in.txt"), dir.path().join("out"));
+        std::fs::write(&input, "かな漢字です。\n\nabc\nかな漢字です。\n").unwrap();
+        assert_eq!(
+            texts(std::slice::from_ref(&input), "text").unwrap(),
+            ["かな漢字です。", "", "abc", "かな漢字です。"]
+        );
+        let options = prepare::PrepareOptions { min_chars: 4, ..prepare::PrepareOptions::default() };
+        let manifest = prepare::prepare(&[input], &out, &options, false).unwrap();
+        let table = prepared_table(&manifest, Path::new("out"));
+        let bytes = manifest.splits["train"].shards[0].file_bytes.to_string();
+        let sizes = [["documents", "2"], ["shards", "1"], ["characters", "14"]];
+        let lengths = [["mean", "7.0"], ["p5", "7"], ["p50", "7"], ["p95", "7"], ["p99", "7"], ["max", "7"]];
+        let lengths = lengths.map(|[name, value]| vec!["chars", name, value]);
+        let mut expected = vec![vec!["train"]];
+        expected.extend(sizes.map(|row| row.to_vec()));
+        expected.push(vec!["text", "bytes", "42"]);
+        let mut prepared = [&expected[..], &[vec!["file", "bytes", &bytes]], &lengths].concat();
+        prepared.push("dropped 1 empty, 1 short, 0 bad lines skipped, 0 quarantined".split(' ').collect());
+        let fingerprint = format!("{})", &manifest.fingerprint[..16]);
+        prepared.push(vec!["dataset", "out", "(fingerprint", &fingerprint]);
+        assert_eq!(words(&table), prepared);
+
+        let found = stats::stats(&Dataset::open(&out).unwrap(), Some(&|text: &str| Ok(text.len()))).unwrap();
+        let table = stats_table(&found);
+        expected.extend(lengths);
+        let shares =
+            [["kana", "57.1%"], ["kanji", "28.6%"], ["ASCII", "0.0%"], ["other", "14.3%"], ["duplicates", "1"]];
+        expected.extend(shares.map(|row| row.to_vec()));
+        expected.extend([vec!["tokens", "42"], vec!["chars/token", "0.333"]]);
+        expected.extend([vec!["tokens", "p50", "21"], vec!["tokens", "max", "21"]]);
+        assert_eq!(words(&table)[..expected.len()], expected);
+        assert!(
+            table.contains("test documents that are also in train: 0\n") && table.contains(&fingerprint),
+            "{table}"
+        );
     }
 }

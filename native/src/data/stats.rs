@@ -190,3 +190,59 @@ fn is_kanji(c: char) -> bool {
     matches!(c, '\u{3005}'..='\u{3007}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}'
         | '\u{20000}'..='\u{323AF}')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::dataset::TEST;
+    use super::super::prepare::{PrepareOptions, prepare};
+    use super::*;
+
+    #[test]
+    fn characters_lengths_tokens_duplicates_and_leaks_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (input, out) = (dir.path().join("in.txt"), dir.path().join("out"));
+        // Three documents of three kana, three kanji, three ASCII characters and one other.
+        std::fs::write(&input, "あーア漢々字ab 。\n".repeat(3)).unwrap();
+        let options = PrepareOptions { test_documents: Some(1), ..PrepareOptions::default() };
+        prepare(&[input], &out, &options, false).unwrap();
+        let found = stats(&Dataset::open(&out).unwrap(), Some(&|text: &str| Ok(text.len()))).unwrap();
+        let all = |value: u64| Lengths {
+            mean: value as f64,
+            min: value,
+            p5: value,
+            p50: value,
+            p95: value,
+            p99: value,
+            max: value,
+        };
+        let split = |documents| SplitStats {
+            documents,
+            shards: 1,
+            chars: 10 * documents,
+            text_bytes: 24 * documents,
+            length_chars: all(10),
+            shares: ScriptShares { kana: 0.3, kanji: 0.3, ascii: 0.3, other: 0.1 },
+            duplicates: documents - 1,
+            tokens: Some(TokenStats { tokens: 24 * documents, chars_per_token: 10.0 / 24.0, length_tokens: all(24) }),
+        };
+        assert_eq!(found.splits[TRAIN], split(2));
+        assert_eq!(found.splits[TEST], split(1));
+        assert_eq!(found.leaked_documents, 1);
+    }
+
+    #[test]
+    fn kana_and_kanji_end_where_unicode_says() {
+        let kana = "ぁんァヿㇰㇿｦﾟ\u{1B000}\u{1B16F}";
+        let kanji = "々〇㐀䶿一鿿豈\u{FAFF}𠀀\u{323AF}";
+        let neither = "aＡ。〄〈\u{3040}㄀ㇾ｡Ａ가\u{FB00}😀\u{323B0}".replace('ㇾ', "");
+        for c in kana.chars() {
+            assert!(is_kana(c) && !is_kanji(c), "{c}");
+        }
+        for c in kanji.chars() {
+            assert!(is_kanji(c) && !is_kana(c), "{c}");
+        }
+        for c in neither.chars() {
+            assert!(!is_kana(c) && !is_kanji(c), "{c}");
+        }
+    }
+}
