@@ -5,6 +5,7 @@
 #   tests/all.sh --fuzz     only the fuzzers, each parser's for FUZZ_SECONDS (20)
 set -uo pipefail
 cd "$(dirname "$0")/.."
+export LC_ALL=C # The tests read English messages, but for those that set another locale.
 filter=${1:-}
 log=$(mktemp)
 failed_steps=()

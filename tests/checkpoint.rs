@@ -134,7 +134,7 @@ fn checkpoints_are_listed_checked_and_pruned() {
     left.sort();
     assert_eq!(left, ["step-00000020", "step-00000030", "step-00000040"]);
     assert!(resume(&run).contains("at step 40"));
-    assert!(fail(2, &["checkpoints", "list", &path(dir.path(), "none")]).contains("holds no checkpoints"));
+    assert!(fail(2, &["checkpoints", "list", &path(dir.path(), "none")]).contains("none does not exist"));
 }
 
 /// What a run has half done in its folder: hidden entries but its lock.

@@ -16,7 +16,7 @@ pub fn binary() -> PathBuf {
 }
 
 pub fn anaume(arguments: &[&str]) -> Output {
-    Command::new(binary()).args(arguments).output().unwrap()
+    Command::new(binary()).env("LC_ALL", "C").args(arguments).output().unwrap()
 }
 
 pub fn text(bytes: &[u8]) -> String {

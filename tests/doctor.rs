@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::checkpoint::copy_dir;
-use crate::cli::{anaume, path, succeed, text, workshop};
+use crate::cli::{anaume, binary, path, succeed, text, workshop};
 use crate::weights::rewritten;
 
 /// A copy of the workshop's model.
@@ -57,6 +58,36 @@ fn a_whole_model_passes() {
     for what in ["config.json", "weights", "tokenizer"] {
         assert_eq!(check(0, &["verify", &model, "--json"], what).0, "good");
     }
+}
+
+#[test]
+fn doctor_says_where_models_of_the_hub_are_kept_and_warns_only_where_none_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = dir.path().join("hub/models--org--name/blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    fs::write(blobs.join("a"), [0; 1536]).unwrap();
+    fs::create_dir_all(dir.path().join("hub/.locks/models--org--name")).unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    let cache = |variable: &str, place: &str| {
+        let output = Command::new(binary())
+            .args(["doctor", "--device", "cpu", "--json"])
+            .env_remove("HF_HUB_CACHE")
+            .env_remove("HUGGINGFACE_HUB_CACHE")
+            .env(variable, dir.path().join(place))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "a cache is not needed: {}", text(&output.stderr));
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = document["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["what"] == "Hub cache").unwrap();
+        [&check["status"], &check["found"]].map(|text| text.as_str().unwrap().to_owned())
+    };
+    let [status, found] = cache("HF_HOME", "");
+    assert!(status == "good" && found.contains("hub has 1 repositories of 1.5 KiB, "), "{status}: {found}");
+    let [status, found] = cache("HF_HUB_CACHE", "new/place");
+    assert!(status == "good" && found.contains("place is made by the first download, "), "{status}: {found}");
+    let [status, found] = cache("HF_HUB_CACHE", "file/place");
+    assert!(status == "limited" && found.contains("set HF_HOME to another folder"), "{status}: {found}");
 }
 
 /// What `verify` says of a part of the workshop's model after a change; exit code 3.

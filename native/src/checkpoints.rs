@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{list, load_state, lock, remove, verify};
 use crate::exit::{Coded, Exit};
-use crate::files::{sorted_entries, sync_dir};
+use crate::files::{require_dir, sorted_entries, sync_dir};
 use crate::logs::read_metrics;
 use crate::progress::{format_bytes, format_count};
 use crate::run_record::METRICS;
@@ -95,6 +95,7 @@ impl Entry {
 
 /// The checkpoints of a run folder, oldest first; an error if there are none.
 fn checkpoints(run: &Path) -> anyhow::Result<Vec<(u64, PathBuf)>> {
+    require_dir(run)?;
     let found = list(run)?;
     if found.is_empty() {
         bail!(Coded::error(Exit::Usage, format!("{} holds no checkpoints (folders `step-…`)", run.display())));

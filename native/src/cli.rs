@@ -15,7 +15,7 @@ use crate::{
 
 /// Japanese ModernBERT, from tokenizer to answers, on any GPU or the CPU.
 #[derive(Parser, Debug)]
-#[command(name = "anaume", version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(name = "anaume", version, propagate_version = true, after_help = ANAUME_HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -29,9 +29,14 @@ pub struct Cli {
     pub offline: bool,
 }
 
-const EXIT_CODES: &str = "\
+const ANAUME_HELP: &str = "\
+Examples:
+  anaume quickstart
+  anaume fill-mask --model sbintuitions/modernbert-ja-130m '今日のご飯は[MASK]である。'
+  anaume doctor
+
 Results go to stdout, progress and notes to stderr.
-Exit codes: 0 done, 1 failure, 2 usage, 3 bad data or a check that does not hold, 4 not a finite number,
+Exit codes: 0 done, 1 failure, 2 usage, 3 bad data or a check that does not hold, 4 not a finite number, \
 5 out of memory or disk, 6 the network or the Hub does not answer, 75 interrupted with nothing lost (run again, with --resume after a checkpoint)";
 
 const DOWNLOAD_HELP: &str = "\
@@ -41,7 +46,7 @@ Examples:
   anaume download ORG/NAME@REVISION --dataset --out data/
 
 Files lie where Python's library keeps them and finds them; what was begun is gone on with; every hash is checked.
-Environment: HF_HOME, HF_HUB_CACHE (the cache), HF_TOKEN or the token of `hf auth login`, HF_ENDPOINT, HF_HUB_OFFLINE,
+Environment: HF_HOME, HF_HUB_CACHE (the cache), HF_TOKEN or the token of `hf auth login`, HF_ENDPOINT, HF_HUB_OFFLINE, \
 ANAUME_HUB_RETRIES (failures in a row that are waited out, 6)";
 
 /// The commands.
@@ -51,13 +56,24 @@ pub enum Command {
     #[command(after_help = "Example:\n  anaume quickstart --out quickstart/")]
     Quickstart(quickstart::Args),
     /// Prepare, train, use and inspect tokenizers
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  anaume tokenizer prepare llm-jp-tokenizer-100k.ver3.0b1.model --out tokenizer/\n  \
+        anaume tokenizer inspect tokenizer/"
+    )]
     Tokenizer(tokenizer::Command),
     /// Make and describe model folders
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  anaume model init --preset small --tokenizer tokenizer/ --out model/\n  \
+        anaume model info model/"
+    )]
     Model(model::Command),
     /// Prepare and describe training data
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  anaume data prepare corpus.jsonl.gz --test-fraction 0.01 --out data/\n  anaume data stats data/"
+    )]
     Data(data::Command),
     /// Train a masked language model
     #[command(
@@ -67,7 +83,10 @@ pub enum Command {
     )]
     Pretrain(train::Args),
     /// List, check and remove the checkpoints of a run
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  anaume checkpoints list run/\n  anaume checkpoints prune run/ --keep 3"
+    )]
     Checkpoints(checkpoints::Command),
     /// Fill the masks of texts
     #[command(after_help = "Example:\n  anaume fill-mask --model model/ '今日のご飯は[MASK]である。'")]
@@ -83,7 +102,11 @@ pub enum Command {
     )]
     Finetune(eval::jglue::FineTuneArgs),
     /// Evaluate models: one protocol each, one result format
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  anaume eval all --model model/ --data data/ --out results/ --dry-run\n  \
+        anaume eval fill-mask --model model/ --out results/"
+    )]
     Eval(eval::Command),
     /// Compare models in one table: seeds, intervals, paired tests, baselines
     #[command(after_help = "Examples:\n  anaume leaderboard results/\n  \
@@ -127,7 +150,7 @@ pub enum Command {
         out: PathBuf,
     },
     /// Write a model for another program to load
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  anaume export web model/ --dtype q8 --out model-web/")]
     Export(export::Command),
     /// Download a model or a data set of the Hugging Face Hub and print its folder
     #[command(after_help = DOWNLOAD_HELP)]
@@ -143,6 +166,9 @@ pub enum Command {
     )]
     Bench(bench::Command),
     /// List the adapters of this machine with their limits
+    #[command(
+        after_help = "Examples:\n  anaume devices\n  anaume pretrain --recipe tiny --data data/ --model model/ --out run/ --device vulkan:0"
+    )]
     Devices {
         /// Print one JSON document
         #[arg(long)]
@@ -195,3 +221,6 @@ impl Command {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

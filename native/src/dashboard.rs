@@ -12,7 +12,9 @@ use ratatui::symbols::Marker;
 use ratatui::text::Line;
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph, Widget};
 use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
+use unicode_width::UnicodeWidthStr;
 
+use crate::japanese::{message, word};
 use crate::progress::{Progress, format_bytes, format_count, format_duration, format_si, is_watched};
 
 /// Shortest time between two pictures.
@@ -131,16 +133,17 @@ impl Dashboard {
     }
 
     fn note(&mut self, line: &str) {
-        let _ = self.terminal.insert_before(1, |buffer| Paragraph::new(line).render(buffer.area, buffer));
+        let _ = self.terminal.insert_before(1, |buffer| Paragraph::new(message(line)).render(buffer.area, buffer));
         self.draw();
     }
 
-    fn finish(mut self, message: &str) {
+    fn finish(mut self, remark: &str) {
         self.draw();
         let bottom = self.terminal.get_frame().area().bottom();
         let _ = self.terminal.set_cursor_position((0, bottom.saturating_sub(1)));
         let _ = self.terminal.show_cursor();
-        eprintln!("\n{message}  in {}", format_duration(self.started_at.elapsed()));
+        let time = format!("in {}", format_duration(self.started_at.elapsed()));
+        eprintln!("\n{}  {}", message(remark), message(&time));
     }
 }
 
@@ -205,27 +208,27 @@ impl View {
         let curves = vec![
             curve(&self.losses, Color::DarkGray, GraphType::Scatter),
             curve(&self.smoothed, Color::Cyan, GraphType::Line),
-            curve(&self.validation, Color::Yellow, GraphType::Line).name("validation"),
+            curve(&self.validation, Color::Yellow, GraphType::Line).name(word("validation")),
         ];
         let steps = [from, (from + to) / 2.0, to].map(|step| format_count(step as u64));
         let losses = [low, (low + high) / 2.0, high].map(|loss| format!("{loss:.2}"));
         let chart = Chart::new(curves)
-            .block(Block::bordered().title("loss"))
+            .block(Block::bordered().title(word("loss")))
             .x_axis(Axis::default().bounds([from, to]).labels(steps))
             .y_axis(Axis::default().bounds([low, high]).labels(losses));
         frame.render_widget(chart, area);
     }
 
     fn facts(&self) -> Vec<Line<'static>> {
-        let Some(last) = &self.last else { return vec![Line::from("the first step is computed")] };
-        let scale = last.loss_scale.map_or(String::new(), |scale| format!(", scale {scale}"));
+        let Some(last) = &self.last else { return vec![Line::from(word("the first step is computed"))] };
+        let scale = last.loss_scale.map_or(String::new(), |scale| format!(" (scale {scale})"));
         let facts = [
             ("loss, smoothed", format!("{:.4}", self.smooth)),
             (
                 "validation",
                 self.validation
                     .last()
-                    .map_or("-".into(), |(step, loss)| format!("{loss:.4} at {}", format_count(*step as u64))),
+                    .map_or("-".into(), |(step, loss)| format!("{loss:.4} (step {})", format_count(*step as u64))),
             ),
             ("accuracy", format!("{:.1} %", last.accuracy * 100.0)),
             ("learning rate", format!("{:.2e}", last.learning_rate)),
@@ -236,8 +239,12 @@ impl View {
             ("memory", last.peak_memory_bytes.map_or("-".into(), format_bytes)),
             ("epoch", format_count(last.epoch)),
         ];
-        let line = |(name, value): (&str, String)| Line::from(vec![format!("{name:<16}").dim(), value.into()]);
-        let skipped = last.skipped.then(|| Line::from("step skipped: not finite".yellow()));
+        let line = |(name, value): (&str, String)| {
+            let name = word(name);
+            let gap = 16_usize.saturating_sub(name.width());
+            Line::from(vec![format!("{name}{:gap$}", "").dim(), message(&value).into_owned().into()])
+        };
+        let skipped = last.skipped.then(|| Line::from(word("step skipped: not finite").yellow()));
         facts.into_iter().map(line).chain(skipped).collect()
     }
 
@@ -246,11 +253,12 @@ impl View {
         let now = done.saturating_sub(self.first).max(1) as f64;
         let left = elapsed.mul_f64(self.total.saturating_sub(done) as f64 / now);
         let eta = if (self.first + 1..self.total).contains(&done) {
-            format!("  ETA {}", format_duration(left))
+            format!("ETA {}", format_duration(left))
         } else {
             String::new()
         };
-        let label = format!("{}/{} steps{eta}", format_count(done), format_count(self.total));
+        let (done_steps, steps) = (format_count(done), format_count(self.total));
+        let label = format!("{done_steps}/{steps} {}  {}", word("steps"), message(&eta));
         let ratio = if self.total == 0 { 1.0 } else { (done as f64 / self.total as f64).min(1.0) };
         frame.render_widget(Gauge::default().gauge_style(Style::new().fg(Color::Cyan)).ratio(ratio).label(label), area);
     }
@@ -299,9 +307,17 @@ mod tests {
         view.validation.push((100.0, 3.25));
         let lines = drawn(&view, 100);
         let text = lines.join("\n");
-        for part in
-            ["loss", "3.2500 at 100", "25.0 %", "1.00e-3", "2k", "40 %", "0.20 %", "3 GiB", "100/400 steps  ETA 3m 00s"]
-        {
+        for part in [
+            "loss",
+            "3.2500 (step 100)",
+            "25.0 %",
+            "1.00e-3",
+            "2k",
+            "40 %",
+            "0.20 %",
+            "3 GiB",
+            "100/400 steps  ETA 3m 00s",
+        ] {
             assert!(text.contains(part), "no {part} in\n{text}");
         }
         let ink = |line: &String| line.chars().filter(|char| ('\u{2801}'..='\u{28FF}').contains(char)).count();

@@ -12,6 +12,8 @@ use serde::Serialize;
 use crate::device::{Choice, adapters};
 use crate::exit::{Coded, Exit};
 use crate::host;
+use crate::hub::cache;
+use crate::japanese::{message, word};
 use crate::progress::format_bytes;
 use crate::verify::{self, relative_difference};
 
@@ -77,7 +79,7 @@ impl Check {
 
 /// `anaume doctor`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let mut checks = vec![Check::of("program", Ok(host::description())), memory(), disk(Path::new("."))];
+    let mut checks = vec![Check::of("program", Ok(host::description())), memory(), disk(Path::new(".")), hub_cache()];
     checks.extend(adapters().iter().map(|adapter| {
         let f16 = if adapter.f16 { "f16" } else { "no f16" };
         let found = format!(
@@ -123,14 +125,14 @@ pub fn report(checks: &[Check], json: bool) -> anyhow::Result<()> {
     } else {
         for check in checks {
             let mark = match check.status {
-                Status::Good => "good   ",
-                Status::Limited => "limited",
-                Status::Failed => "FAILED ",
+                Status::Good => word("good   "),
+                Status::Limited => word("limited"),
+                Status::Failed => word("FAILED "),
             };
-            println!("{mark}  {}: {}", check.what, check.found);
+            println!("{mark}  {}: {}", message(word(&check.what)), message(&check.found));
         }
         if failed.is_empty() {
-            println!("All is well.");
+            println!("{}", word("All is well."));
         }
     }
     match failed.is_empty() {
@@ -147,16 +149,37 @@ fn memory() -> Check {
     }
 }
 
+/// The room on the disk of a folder that can be written, in bytes.
+fn room(folder: &Path) -> std::io::Result<u64> {
+    tempfile::tempfile_in(folder)?;
+    fs4::available_space(folder)
+}
+
 /// The disk of a folder: its room, and whether a file can be written there.
 fn disk(folder: &Path) -> Check {
-    let looked = || -> anyhow::Result<u64> {
-        tempfile::tempfile_in(folder)?;
-        Ok(fs4::available_space(folder)?)
-    };
-    match looked() {
+    match room(folder) {
         Ok(bytes) => Check::of("disk", Ok(format!("{} free in this folder", format_bytes(bytes))))
             .limited_if(bytes < LITTLE_DISK, "checkpoints of larger models will not fit"),
-        Err(cause) => Check::of("disk", Err(cause.context("this folder cannot be written"))),
+        Err(cause) => Check::of("disk", Err(anyhow::Error::new(cause).context("this folder cannot be written"))),
+    }
+}
+
+/// Where models of the Hub are kept, what is there, and whether more can be.
+fn hub_cache() -> Check {
+    let root = match cache::root() {
+        Ok(root) => root,
+        Err(cause) => return Check::of("Hub cache", Ok("none".into())).limited_if(true, &format!("{cause:#}")),
+    };
+    let (repos, bytes) = cache::holdings(&root);
+    let held = match root.exists() {
+        true => format!("{} has {repos} repositories of {}", root.display(), format_bytes(bytes)),
+        false => format!("{} is made by the first download", root.display()),
+    };
+    let there = root.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    match room(there) {
+        Ok(free) => Check::of("Hub cache", Ok(format!("{held}, {} free", format_bytes(free)))),
+        Err(cause) => Check::of("Hub cache", Ok(held))
+            .limited_if(true, &format!("nothing can be written there ({cause}); set HF_HOME to another folder")),
     }
 }
 

@@ -42,14 +42,57 @@ pub fn read_versioned<T: DeserializeOwned>(path: &Path, known: u32) -> anyhow::R
 /// The error of a file that cannot be read; a missing one is a matter of what was typed.
 pub fn unreadable(path: &Path, cause: std::io::Error) -> anyhow::Error {
     match cause.kind() {
-        std::io::ErrorKind::NotFound => Coded::error(Exit::Usage, format!("{} does not exist", path.display())),
+        std::io::ErrorKind::NotFound => Coded::error(Exit::Usage, missing(path)),
+        std::io::ErrorKind::NotADirectory => match path.ancestors().find(|above| above.exists()) {
+            Some(file) => not_a_folder(file),
+            None => anyhow::Error::new(cause),
+        },
         _ => anyhow::Error::new(cause).context(format!("cannot read {}", path.display())),
+    }
+}
+
+fn not_a_folder(path: &Path) -> anyhow::Error {
+    Coded::error(Exit::Usage, format!("{} is a file, and a folder is needed", path.display()))
+}
+
+/// Checks that a folder is there.
+pub fn require_dir(path: &Path) -> anyhow::Result<()> {
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(not_a_folder(path)),
+        Err(cause) => Err(unreadable(path, cause)),
+    }
+}
+
+/// Most names that are shown of a folder.
+const SHOWN_NAMES: usize = 5;
+
+/// That a path does not exist, and what its folder has instead: the names that are most like it.
+pub fn missing(path: &Path) -> String {
+    let folder = folder_of(path);
+    let Ok(entries) = fs::read_dir(folder) else {
+        return format!("{} does not exist, nor does the folder {}", path.display(), folder.display());
+    };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+    let wanted = path.file_name().unwrap_or_default().to_string_lossy();
+    let unlike = |name: &String| (1e6 * (1.0 - strsim::jaro_winkler(name, &wanted))) as u32;
+    names.sort_by_cached_key(|name| (unlike(name), name.clone()));
+    let more = if names.len() > SHOWN_NAMES { ", …" } else { "" };
+    names.truncate(SHOWN_NAMES);
+    let shown = names.join(", ") + more;
+    match names.is_empty() {
+        true => format!("{} does not exist; the folder {} is empty", path.display(), folder.display()),
+        false => format!("{} does not exist; the folder {} has {shown}", path.display(), folder.display()),
     }
 }
 
 /// Makes a folder and those above it that are missing, so that the loss of power does not take them back.
 pub fn make_dir(folder: &Path) -> anyhow::Result<()> {
     let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    if let Some(file) = folder.ancestors().find(|path| !missing(path)).filter(|path| path.is_file()) {
+        return Err(not_a_folder(file));
+    }
     let missing: Vec<_> = folder.ancestors().take_while(missing).collect();
     fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     missing.into_iter().rev().try_for_each(|made| sync_dir(folder_of(made)))
@@ -130,7 +173,7 @@ pub fn replace(target: &Path, new: &Path, old: &Path, occupied: bool) -> std::io
     }
     fs::rename(new, target).inspect_err(|_| {
         if occupied && let Err(cause) = fs::rename(old, target) {
-            tracing::error!("{} could not be put back: {cause}", target.display());
+            eprintln!("warning: {} could not be put back: {cause}", target.display());
         }
     })
 }

@@ -111,7 +111,7 @@ pub fn read_metrics(path: &Path) -> Result<Vec<Record>> {
         match read_line(line) {
             Ok(record) => records.push(record),
             Err(_) if !line.ends_with(b"\n") => {
-                tracing::warn!("{}:{}: the last line is incomplete and left out", path.display(), i + 1);
+                eprintln!("warning: {}:{}: the last line is incomplete and left out", path.display(), i + 1);
             }
             Err(cause) => return Err(cause).exit(Exit::Data, format!("{}:{}", path.display(), i + 1)),
         }

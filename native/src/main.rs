@@ -20,6 +20,7 @@ mod files;
 mod fill_mask;
 mod host;
 mod hub;
+mod japanese;
 mod leaderboard;
 mod logs;
 mod manifest;
@@ -40,8 +41,6 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
     if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         // Wayland's library, which Vulkan drivers load, reports its absence as an error on every start.
@@ -52,7 +51,7 @@ fn main() -> ExitCode {
         // A tensor library that reports what it compiles is noise to whoever trains a model.
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,cubecl=error,wgpu=error,naga=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let cli = cli::Cli::parse();
+    let cli = japanese::parse();
     tokenizer::set_mecab_dictionary(cli.mecab_dictionary);
     if cli.offline {
         hub::set_offline();

@@ -39,7 +39,9 @@ unsafe impl GlobalAlloc for Orderly {
 
 fn checked(pointer: *mut u8, bytes: usize) -> *mut u8 {
     if pointer.is_null() {
-        eprintln!("error: out of memory: {bytes} bytes more cannot be had; lower the batch or the length");
+        crate::say::untranslated(format_args!(
+            "error: out of memory: {bytes} bytes more cannot be had; lower the batch or the length"
+        ));
         std::process::exit(Exit::Resource as i32);
     }
     pointer

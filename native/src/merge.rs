@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use crate::eval::results::{PARTIAL, PLAN, REPORT, RESULTS, find_reports};
 use crate::exit::{Coded, Exit};
-use crate::files::{make_dir, read, read_versioned, write_atomic};
+use crate::files::{make_dir, read, read_versioned, require_dir, write_atomic};
 
 /// Arguments of `anaume merge`.
 #[derive(clap::Args, Clone, Debug)]
@@ -64,9 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn find_all(folders: &[PathBuf]) -> anyhow::Result<(Results, usize)> {
     let (mut results, mut copies) = (Results::new(), 0);
     for folder in folders {
-        if !folder.is_dir() {
-            return Err(Coded::error(Exit::Usage, format!("{} is not a folder", folder.display())));
-        }
+        require_dir(folder)?;
         for (path, report) in find_reports(std::slice::from_ref(folder))? {
             let found = Found { dir: path.parent().unwrap_or(folder).into(), report };
             match results.entry(place_of(folder, &found.dir)?) {

@@ -136,13 +136,19 @@ pub fn tokenizer_files(dir: &Path) -> anyhow::Result<Vec<(&'static str, Vec<u8>)
 /// Reads `config.json` of a model folder of either architecture.
 pub fn load_any_config(dir: &Path) -> anyhow::Result<Config> {
     let path = hub::model(dir, Part::Description)?.join("config.json");
-    Config::from_json(&read(&path)?).with_context(|| path.display().to_string())
+    Config::from_json(&read_config(&path)?).with_context(|| path.display().to_string())
 }
 
 /// Reads `config.json` of the folder of a ModernBERT, the architecture that is pretrained here.
 pub fn load_config(dir: &Path) -> anyhow::Result<ModelConfig> {
     let path = hub::model(dir, Part::Description)?.join("config.json");
-    ModelConfig::from_json(&read(&path)?).with_context(|| path.display().to_string())
+    ModelConfig::from_json(&read_config(&path)?).with_context(|| path.display().to_string())
+}
+
+fn read_config(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let advice =
+        "a model folder is needed: that of `anaume model init`, a checkpoint RUN/step-…, or ORG/NAME of the Hub";
+    read(path).map_err(|error| if path.exists() { error } else { error.context(advice) })
 }
 
 /// The files of a model's weights: `model.safetensors`, or those that an index lists, as transformers writes large models.
@@ -189,7 +195,7 @@ pub fn load_masked_lm(dir: &Path, config: &ModelConfig, device: &Device) -> anyh
 /// Loads a masked language model with its tokenizer, to compute in `precision`.
 pub fn load_engine(dir: &Path, device: &Device, precision: Precision) -> anyhow::Result<Engine> {
     let dir = &hub::model(dir, Part::Whole)?;
-    let config_json = read(&dir.join("config.json"))?;
+    let config_json = read_config(&dir.join("config.json"))?;
     // Each takes about as long as the first answer of a small model.
     let (tokenizer, weights) = rayon::join(|| crate::tokenizer::load(dir), || read_weights(dir, device));
     let engine = Engine::with_tokenizer(&config_json, weights?, tokenizer?);

@@ -116,14 +116,17 @@ impl Plan {
     }
 
     fn print_memory(&self) {
-        let free = self.available_bytes.map_or(String::new(), |bytes| format!(" of {}", format_bytes(bytes)));
-        eprintln!("memory      about {}{free}", format_bytes(self.memory_bytes));
+        let needed = format_bytes(self.memory_bytes);
+        match self.available_bytes {
+            Some(bytes) => eprintln!("memory      about {needed} of {}", format_bytes(bytes)),
+            None => eprintln!("memory      about {needed}"),
+        }
         if self.micro_batch_tokens < self.recipe.micro_batch_tokens() {
             let tokens = format_count(self.micro_batch_tokens as u64);
             eprintln!("            micro-batches are cut to {tokens} tokens to fit; the batch stays the same");
         }
         if self.available_bytes.is_some_and(|available| available < self.memory_bytes) {
-            let advice = if self.recipe.train.recompute { "" } else { ", or train.recompute=true" };
+            let advice = if self.recipe.train.recompute { "" } else { "; train.recompute=true takes less" };
             eprintln!("warning: that does not fit; take a shorter data.max_length or a smaller model{advice}");
         }
     }
@@ -169,6 +172,11 @@ impl Plan {
             format_bytes(self.checkpoint_bytes),
             format_bytes(kept * self.checkpoint_bytes),
         );
+        let there = self.out.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+        if let Some(free) = fs4::available_space(there).ok().filter(|free| *free < kept * self.checkpoint_bytes) {
+            let free = format_bytes(free);
+            eprintln!("warning: the disk has {free} free; lower checkpoint.keep, or name an --out on a larger one");
+        }
         if let Some(seconds) = self.step_secs {
             let total = std::time::Duration::from_secs_f64(seconds * train.max_steps as f64);
             eprintln!(

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anaume_core::plot::grouped;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::japanese::{message, word};
+
 /// Shortest time between two plain lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -35,6 +37,7 @@ impl Progress {
     /// Work of `total` units, named in the plural as in `steps`, of which `position` were done before; the remaining time
     /// is judged from what is done from now on.
     pub fn new(total: u64, unit: &'static str, position: u64) -> Self {
+        let unit = word(unit);
         if is_watched() { Self::bar(total, unit, position) } else { Self::plain(total, unit, position) }
     }
 
@@ -46,10 +49,11 @@ impl Progress {
                 let _ = write!(out, "{}/{} {unit}", format_count(state.pos()), format_count(total));
             })
             .with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = match state.is_finished() {
-                    true => write!(out, "in {}", format_duration(state.elapsed())),
-                    false => write!(out, "ETA {}", format_duration(state.eta())),
+                let left = match state.is_finished() {
+                    true => format!("in {}", format_duration(state.elapsed())),
+                    false => format!("ETA {}", format_duration(state.eta())),
                 };
+                let _ = out.write_str(&message(&left));
             });
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(8)).with_style(style);
         bar.set_position(position);
@@ -61,15 +65,15 @@ impl Progress {
         let now = Instant::now();
         let plain = Plain { started_at: now, first_position: position, position, written_at: now };
         let progress = Self { total, unit, display: Display::Plain(Mutex::new(plain)) };
-        progress.note(&format!("{} of {} {unit}", format_count(position), format_count(total)));
+        progress.note(&format!("{}/{} {unit}", format_count(position), format_count(total)));
         progress
     }
 
     /// Sets how many units are done and what there is to say about it (loss, tokens per second).
-    pub fn set(&self, position: u64, message: &str) {
+    pub fn set(&self, position: u64, remark: &str) {
         match &self.display {
             Display::Bar(bar) => {
-                bar.set_message(message.to_owned());
+                bar.set_message(message(remark).into_owned());
                 bar.set_position(position);
             }
             Display::Plain(plain) => {
@@ -77,7 +81,7 @@ impl Progress {
                 plain.position = position;
                 if plain.written_at.elapsed() >= PLAIN_INTERVAL {
                     plain.written_at = Instant::now();
-                    eprintln!("{}", plain.line(self.total, self.unit, message, plain.started_at.elapsed()));
+                    eprintln!("{}", plain.line(self.total, self.unit, remark, plain.started_at.elapsed()));
                 }
             }
         }
@@ -92,26 +96,26 @@ impl Progress {
     }
 
     /// Ends the work where it stands, with a last message and the time it took.
-    pub fn finish(self, message: &str) {
+    pub fn finish(self, remark: &str) {
         match &self.display {
-            Display::Bar(bar) => bar.abandon_with_message(message.to_owned()),
+            Display::Bar(bar) => bar.abandon_with_message(message(remark).into_owned()),
             Display::Plain(plain) => {
                 let plain = plain.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 let (done, total) = (format_count(plain.position), format_count(self.total));
-                let time = format_duration(plain.started_at.elapsed());
+                let time = format!("in {}", format_duration(plain.started_at.elapsed()));
                 let counts = format!("{done}/{total} {}", self.unit);
-                eprintln!("{}", join(&[&counts, message, &format!("in {time}")]));
+                eprintln!("{}", join(&[&counts, remark, &time]));
             }
         }
     }
 }
 
 impl Plain {
-    fn line(&self, total: u64, unit: &str, message: &str, elapsed: Duration) -> String {
+    fn line(&self, total: u64, unit: &str, remark: &str, elapsed: Duration) -> String {
         let percent = if total == 0 { 100 } else { (u128::from(self.position) * 100 / u128::from(total)) as u64 };
         let counts = format!("{}/{} {unit} {percent}%", format_count(self.position), format_count(total));
         let eta = self.time_left(total, elapsed).map_or(String::new(), |left| format!("ETA {}", format_duration(left)));
-        join(&[&counts, message, &eta])
+        join(&[&counts, remark, &eta])
     }
 
     /// Nothing while there is nothing to judge from.
@@ -123,7 +127,7 @@ impl Plain {
 }
 
 fn join(parts: &[&str]) -> String {
-    parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("  ")
+    parts.iter().filter(|part| !part.is_empty()).map(|part| message(part)).collect::<Vec<_>>().join("  ")
 }
 
 /// Whether a person looks at stderr, so that what redraws itself can be shown: `NO_COLOR` and `CI` say that nobody looks at one.

@@ -10,6 +10,7 @@ use crate::device::Choice;
 use crate::exit::{self, Coded, Exit};
 use crate::files::{is_occupied, write_dir_atomic};
 use crate::fill_mask::{print_masks, show};
+use crate::japanese::word;
 use crate::train;
 
 /// Arguments of `anaume quickstart`.
@@ -131,7 +132,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn step(number: usize, what: &str, command: &str) {
-    println!("{number}. {what}\n    anaume {command}");
+    println!("{number}. {}\n    anaume {command}", word(what));
 }
 
 fn globbed(out: &Path) -> String {

@@ -5,7 +5,7 @@
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 
-use crate::exit;
+use crate::{exit, japanese};
 
 /// Prints a line of the result.
 macro_rules! println {
@@ -26,7 +26,12 @@ pub fn result(line: Arguments<'_>) {
     }
 }
 
-/// Writes a line to stderr. There is nobody to tell where that fails.
-pub fn remark(line: Arguments<'_>) {
+/// Writes a line to stderr as it is, without asking for memory.
+pub fn untranslated(line: Arguments<'_>) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Writes a line to stderr, in its reader's language. There is nobody to tell where that fails.
+pub fn remark(line: Arguments<'_>) {
+    untranslated(format_args!("{}", japanese::message(&line.to_string())));
 }

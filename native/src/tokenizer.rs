@@ -150,7 +150,7 @@ pub fn load(dir: &Path) -> anyhow::Result<Tokenizer> {
         }
         config => Tokenizer::from_bytes(&vocabulary, config),
     };
-    tokenizer.with_context(|| format!("in {}", dir.display()))
+    tokenizer.with_context(|| format!("the tokenizer in {}", dir.display()))
 }
 
 /// The dictionary that was named, or the one in the folder of the tokenizer.
@@ -167,13 +167,14 @@ fn load_mecab(tokenizer_dir: &Path) -> anyhow::Result<Arc<Mecab>> {
     let file = |name: &str| read(&dir.join(name));
     let (sys_dic, unk_dic) = (file("sys.dic")?, file("unk.dic")?);
     let files = MecabFiles { sys_dic, unk_dic, matrix_bin: file("matrix.bin")?, char_bin: file("char.bin")? };
-    Ok(Arc::new(Mecab::new(files).with_context(|| format!("in {}", dir.display()))?))
+    Ok(Arc::new(Mecab::new(files).with_context(|| format!("the tokenizer in {}", dir.display()))?))
 }
 
 fn prepare(args: &PrepareArgs) -> anyhow::Result<()> {
     let source = hub::model(&args.source, Part::Description)?;
     let source = if source.is_dir() { source.join("tokenizer.json") } else { source };
-    let files = tokenizer::prepare(&read(&source)?).with_context(|| format!("in {}", source.display()))?;
+    let files =
+        tokenizer::prepare(&read(&source)?).with_context(|| format!("the tokenizer in {}", source.display()))?;
     write_and_report(&files, &args.target)
 }
 

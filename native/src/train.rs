@@ -329,14 +329,15 @@ impl Session {
             .flat_map(|batch| &batch.documents)
             .map(|document| self.loader.document_id(*document).unwrap_or_else(|_| document.to_string()))
             .collect();
-        let shown = documents.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
-        let more = if documents.len() > 20 { format!(" and {} more", documents.len() - 20) } else { String::new() };
+        let more = if documents.len() > 20 { ", …" } else { "" };
+        let shown = documents.iter().take(20).cloned().collect::<Vec<_>>().join(", ") + more;
         let message = format!(
-            "step {}: loss {}, gradient norm {}: the parameters were left as they are. Documents of the batch: {shown}{more}. \
+            "step {}: loss {}, gradient norm {}: the parameters were left as they are. The {} documents of the batch: {shown}. \
              Resume with a lower optim.lr, or with --on-nonfinite skip",
             self.state.step + 1,
             outcome.loss,
             outcome.grad_norm,
+            documents.len(),
         );
         Coded::error(Exit::Numerical, message)
     }

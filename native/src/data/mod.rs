@@ -21,8 +21,12 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum Command {
     /// Turn files into a dataset for pretraining: shards, a test split, statistics
+    #[command(after_help = "Examples:\n  anaume data prepare 'corpus/*.jsonl.gz' --test-fraction 0.01 --out data/\n  \
+        anaume data prepare texts.parquet --column body --bad-lines quarantine --out data/\n  \
+        zcat dump.jsonl.gz | anaume data prepare - --out data/")]
     Prepare(PrepareArgs),
     /// Verify a prepared dataset and say what it holds
+    #[command(after_help = "Example:\n  anaume data stats data/ --tokenizer tokenizer/")]
     Stats(StatsArgs),
 }
 

@@ -147,12 +147,13 @@ fn check_out(out: &Path, force: bool) -> Result<()> {
     if entries.next().is_none() {
         return Ok(());
     }
+    let name = out.display();
     let message = match (out.join(MANIFEST_FILE).exists(), force) {
         (true, true) => return Ok(()),
-        (true, false) => "already holds a dataset; add --force to replace it",
-        (false, _) => "holds something else than a dataset; give another --out",
+        (true, false) => format!("{name} already holds a dataset; add --force to replace it"),
+        (false, _) => format!("{name} holds something else than a dataset; give another --out"),
     };
-    Err(Coded::error(Exit::Usage, format!("{} {message}", out.display())))
+    Err(Coded::error(Exit::Usage, message))
 }
 
 /// A bar on stderr over the stored bytes of the inputs; hidden where stderr is no terminal.

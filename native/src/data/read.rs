@@ -5,6 +5,7 @@
 use super::lines::LineReader;
 use super::parquet_rows::ParquetReader;
 use crate::exit::{Coded, Exit, WithExit};
+use crate::files::unreadable;
 use anyhow::{Context, Result};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -161,7 +162,7 @@ pub fn documents(
     Ok(records(paths, options)?.filter_map(|record| match record {
         Ok(Record::Document(document)) => Some(Ok(document)),
         Ok(Record::Bad(bad)) => {
-            tracing::warn!("{bad}; left out");
+            eprintln!("warning: {bad}; left out");
             None
         }
         Err(error) => Some(Err(error)),
@@ -193,7 +194,7 @@ fn expand_glob(path: &Path) -> Result<Vec<PathBuf>> {
         // Pipes and devices are no regular files, yet can be read.
         return match path.metadata() {
             Ok(_) => Ok(vec![path.to_owned()]),
-            Err(error) => Err(Coded::error(Exit::Usage, format!("cannot read {name}: {error}"))),
+            Err(cause) => Err(unreadable(path, cause)),
         };
     };
     let matches = glob::glob(pattern).exit(Exit::Usage, format!("{name} is no valid pattern of file names"))?;

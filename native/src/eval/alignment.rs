@@ -24,7 +24,7 @@ const NORMAL_95: f64 = 1.959_964;
   anaume eval alignment --model a/ --model b/ --data data/ --out results/
   anaume eval alignment --trajectory run/ --data data/wiki_kyoto/passage_pairs.jsonl --limit 500 --out results/
 
-A folder of data may hold, itself or in folders: passage_pairs.jsonl with `query` and `positive`; jsts-valid*.json. A file of
+A folder of data may hold, itself or in folders: passage_pairs.jsonl with `query` and `positive`; jsts-valid*.json. A file of \
 one's own: JSON lines with `sentence1`, `sentence2` and, if some pairs are not positive, `similarity` from 0 to 5.
 Draws OUT/figures/alignment-DATA.svg, and along training with --trajectory.")]
 pub struct Args {

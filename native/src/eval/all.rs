@@ -203,8 +203,11 @@ fn print_plan(plan: &Plan, shard: usize, num_shards: usize) {
         eprintln!("{state:>9}  {} · {} {}", cell.model, cell.task, cell.cell);
         total += if cell.done { 0.0 } else { cell.seconds };
     }
-    let part = if num_shards > 1 { format!(" in part {shard} of {num_shards}") } else { String::new() };
-    eprintln!("{:>9}  expected{part}", format_duration(Duration::from_secs_f64(total)));
+    let total = format_duration(Duration::from_secs_f64(total));
+    match num_shards {
+        1 => eprintln!("{total:>9}  expected"),
+        _ => eprintln!("{total:>9}  expected in part {shard} of {num_shards}"),
+    }
 }
 
 /// The shard from the arguments or from the scheduler's variables.

@@ -108,7 +108,7 @@ pub fn text(path: &Path) -> anyhow::Result<String> {
 pub fn json_lines<T: DeserializeOwned>(path: &Path) -> anyhow::Result<(Vec<(u64, T)>, DataFile)> {
     let mut records = Vec::new();
     let file = for_each_line(path, |number, line| {
-        records.push((number, serde_json::from_str(line)?));
+        records.push((number, parse(line)?));
         Ok(())
     })?;
     Ok((records, file))
@@ -116,17 +116,25 @@ pub fn json_lines<T: DeserializeOwned>(path: &Path) -> anyhow::Result<(Vec<(u64,
 
 /// Reads JSON lines that are compiled into the program.
 pub fn built_in_json_lines<T: DeserializeOwned>(name: &str, text: &str) -> anyhow::Result<(Vec<(u64, T)>, DataFile)> {
-    let parse =
-        |(line, number)| Ok((number, serde_json::from_str(line).map_err(|cause| bad_line(name, number, cause))?));
-    let records = text.lines().zip(1..).map(parse).collect::<anyhow::Result<_>>()?;
+    let numbered = |(line, number)| Ok((number, parse(line).map_err(|reason| bad_line(name, number, reason))?));
+    let records = text.lines().zip(1..).map(numbered).collect::<anyhow::Result<_>>()?;
     Ok((records, DataFile::new(name, text.as_bytes())))
+}
+
+/// Reads a line of JSON.
+pub fn parse<T: DeserializeOwned>(line: &str) -> anyhow::Result<T> {
+    serde_json::from_str(line).map_err(|cause| anyhow::Error::msg(ill_formed(&cause)))
+}
+
+fn ill_formed(cause: &serde_json::Error) -> String {
+    format!("not in the form that `--help` tells of ({cause})")
 }
 
 /// Reads one JSON document.
 pub fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<(T, DataFile)> {
     let bytes = read(path)?;
     let value = serde_json::from_slice(&bytes)
-        .map_err(|cause| Coded::error(Exit::Data, format!("{}: {cause}", path.display())))?;
+        .map_err(|cause| Coded::error(Exit::Data, format!("{}: {}", path.display(), ill_formed(&cause))))?;
     Ok((value, DataFile::new(&file_name(path), &bytes)))
 }
 

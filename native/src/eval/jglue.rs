@@ -11,6 +11,7 @@ use super::finetune::{FineTune, Settings};
 use super::tasks::{Columns, NAMED, Task, named, own};
 use super::{Common, Evaluation};
 use crate::exit::{Coded, Exit};
+use crate::files::require_dir;
 
 /// Arguments of `anaume eval jglue`.
 #[derive(clap::Args, Clone, Debug)]
@@ -184,14 +185,24 @@ pub fn evaluations(args: &Args) -> anyhow::Result<Vec<Box<dyn Evaluation>>> {
         match named(name, &args.data)? {
             Some(task) => runs.extend(args.training.runs(task, false)?),
             None if args.tasks.is_empty() => eprintln!("{name}: no files in {}", args.data.display()),
-            None => return Err(no_files(name, &args.data)),
+            None => return Err(no_files(name, name, &args.data)),
         }
     }
     Ok(runs)
 }
 
-fn no_files(name: &str, data: &Path) -> anyhow::Error {
-    let message = format!("{} has no files of {name}: they are named {name}-train-v1.3.json and so on", data.display());
+/// The same, of which there must be one.
+pub fn some_evaluations(args: &Args) -> anyhow::Result<Vec<Box<dyn Evaluation>>> {
+    require_dir(&args.data)?;
+    let runs = evaluations(args)?;
+    if runs.is_empty() {
+        return Err(no_files("JGLUE or JCoLA", "jsts", &args.data));
+    }
+    Ok(runs)
+}
+
+fn no_files(what: &str, name: &str, data: &Path) -> anyhow::Error {
+    let message = format!("{} has no files of {what}: they are named {name}-train-v1.3.json and so on", data.display());
     Coded::error(Exit::Usage, message)
 }
 
@@ -210,7 +221,7 @@ pub fn finetune_runs(args: &FineTuneArgs) -> anyhow::Result<Vec<Box<dyn Evaluati
             evaluated.extend(args.test.as_deref().map(|test| ("test", test)));
             own(&args.task, name, train, &evaluated, &args.columns)?
         }
-        (Some(data), ..) => named(&args.task, data)?.ok_or_else(|| no_files(&args.task, data))?,
+        (Some(data), ..) => named(&args.task, data)?.ok_or_else(|| no_files(&args.task, &args.task, data))?,
         _ => bail!(Coded::error(Exit::Usage, "give --data, or --train and --valid")),
     };
     args.training.runs(task, true)

@@ -44,6 +44,10 @@ use subject::Subject;
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum Command {
     /// Fine-tune and evaluate on JGLUE and JCoLA
+    #[command(
+        after_help = "Examples:\n  anaume eval jglue --model model/ --data data/ --out results/ --grid llm-jp-paper\n  \
+        anaume eval jglue --model a/ --model b/ --data data/ --task jsts --task jnli --seeds 0,1,2 --out results/"
+    )]
     Jglue(jglue::Args),
     /// Search passages by vectors, with BM25 beside
     Retrieval(retrieval::Args),
@@ -62,7 +66,7 @@ pub enum Command {
 /// `anaume eval …`.
 pub fn run(command: &Command) -> anyhow::Result<()> {
     let (common, inference, evaluations) = match command {
-        Command::Jglue(args) => (&args.common, Inference::default(), jglue::evaluations(args)?),
+        Command::Jglue(args) => (&args.common, Inference::default(), jglue::some_evaluations(args)?),
         Command::Retrieval(args) => (&args.common, args.inference, retrieval::evaluations(args)?),
         Command::PseudoPerplexity(args) => (&args.common, args.inference, pseudo_perplexity::evaluations(args)?),
         Command::Alignment(args) => (&args.common, args.inference, alignment::evaluations(args)?),

@@ -79,8 +79,8 @@ impl std::fmt::Display for Kind {
   anaume eval retrieval --model model/ --model ruri/ --data data/ --task pairs --limit 1746 --out results/
   anaume eval retrieval --model ruri/ --data data/ --query-prefix 'クエリ: ' --passage-prefix '文章: ' --out results/
 
-A folder of data may hold, itself or in folders: passage_pairs.jsonl; questions.jsonl with contexts.jsonl;
-jsquad-valid*.json; MIRACL's topics.NAME.tsv, qrels.NAME.tsv and docs-*.jsonl.gz. Vectors are kept in
+A folder of data may hold, itself or in folders: passage_pairs.jsonl; questions.jsonl with contexts.jsonl; \
+jsquad-valid*.json; MIRACL's topics.NAME.tsv, qrels.NAME.tsv and docs-*.jsonl.gz. Vectors are kept in \
 OUT/cache/embeddings, so a second run computes none. Beside each result: run.trec, bm25.trec, qrels.trec.")]
 pub struct Args {
     #[command(flatten)]

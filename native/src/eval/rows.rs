@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use serde_json::{Map, Value};
 
-use super::data::{for_each_line, text};
+use super::data::{for_each_line, parse, text};
 use crate::exit::{Coded, Exit};
 
 /// One example as its file has it.
@@ -81,7 +81,7 @@ fn json_lines(path: &Path) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for_each_line(path, |number, line| {
         let place = format!("{}: line {number}", path.display());
-        rows.push(Row::new(place, serde_json::from_str(line)?));
+        rows.push(Row::new(place, parse(line)?));
         Ok(())
     })?;
     Ok(rows)

@@ -26,12 +26,7 @@ impl Cache {
     /// The place of a repository, which may not exist.
     pub fn of(repo: &Repo) -> anyhow::Result<Self> {
         let kind = if repo.kind == Kind::Model { "models" } else { "datasets" };
-        let variable = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(path_in);
-        let root = match variable {
-            Some(root) => root,
-            None => home()?.join("hub"),
-        };
-        Ok(Self { root, name: format!("{kind}--{}", repo.id.replace('/', "--")) })
+        Ok(Self { root: root()?, name: format!("{kind}--{}", repo.id.replace('/', "--")) })
     }
 
     /// The whole cache.
@@ -127,9 +122,26 @@ impl Cache {
             false => note(self.repo().join("refs").join(revision), commit.as_bytes()),
         };
         if let Err(error) = list.and(reference) {
-            tracing::warn!("{error:#}");
+            eprintln!("warning: {error:#}");
         }
     }
+}
+
+/// The whole cache: `HF_HUB_CACHE`, or `hub` in [`home`].
+pub fn root() -> anyhow::Result<PathBuf> {
+    match ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"].into_iter().find_map(path_in) {
+        Some(root) => Ok(root),
+        None => Ok(home()?.join("hub")),
+    }
+}
+
+/// How many repositories a cache holds, and the bytes of their files. What cannot be read counts nothing.
+pub fn holdings(root: &Path) -> (usize, u64) {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    let repos: Vec<PathBuf> =
+        entries(root).map(|entry| entry.path().join("blobs")).filter(|blobs| blobs.is_dir()).collect();
+    let blobs = repos.iter().flat_map(|blobs| entries(blobs)).filter_map(|blob| blob.metadata().ok());
+    (repos.len(), blobs.map(|blob| blob.len()).sum())
 }
 
 /// `HF_HOME`, where Python's library keeps everything.

@@ -181,8 +181,10 @@ impl Download<'_> {
     }
 
     fn wrong(&self, what: String) -> anyhow::Error {
-        let message =
-            format!("{} of the {} {what}: the server sends another file than it lists", self.name, self.client.repo);
+        let message = format!(
+            "{} of the {}, which {what}: the server sends another file than it lists",
+            self.name, self.client.repo
+        );
         Coded::error(Exit::Data, message)
     }
 

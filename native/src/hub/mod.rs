@@ -4,7 +4,7 @@
 //! (`HF_HUB_CACHE`, `HF_HOME`) and on the Hub (`HF_ENDPOINT`, `HF_TOKEN`); nothing is asked where the cache has a commit
 //! that was named, nor with `--offline` or `HF_HUB_OFFLINE`.
 
-mod cache;
+pub mod cache;
 pub mod commands;
 mod download;
 mod http;
@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 
 use crate::exit::{Coded, Exit, code_of};
+use crate::files::{folder_of, missing};
 use crate::model::CARD;
 use cache::Cache;
 use http::Client;
@@ -103,7 +104,7 @@ fn is_offline() -> bool {
 /// # Errors
 /// A name of the Hub that is not in the cache and cannot be downloaded.
 pub fn model(named: &Path, part: Part) -> anyhow::Result<PathBuf> {
-    match remote(Kind::Model, named) {
+    match remote(Kind::Model, named)? {
         Some(repo) => once(&format!("{repo} {part:?}"), || fetch(&repo, |files| files.of_model(&repo, part)))
             .with_context(|| not_here(named)),
         None => Ok(named.to_owned()),
@@ -115,7 +116,7 @@ pub fn model(named: &Path, part: Part) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// A name of the Hub that is not in the cache and cannot be downloaded.
 pub fn data(named: &Path) -> anyhow::Result<PathBuf> {
-    match remote(Kind::Dataset, named) {
+    match remote(Kind::Dataset, named)? {
         Some(repo) => {
             once(&repo.to_string(), || fetch(&repo, |files| Ok(files.all()))).with_context(|| not_here(named))
         }
@@ -161,9 +162,18 @@ fn in_dataset(named: &Path) -> anyhow::Result<Option<(Repo, String)>> {
 }
 
 /// The repository that is meant by what is no path here.
-fn remote(kind: Kind, named: &Path) -> Option<Repo> {
-    let repo = Repo::parse(kind, named.to_str()?)?;
-    named.symlink_metadata().is_err().then_some(repo)
+///
+/// # Errors
+/// A name that is missing in a folder that is here: nobody means the Hub by a mistyped `run/step-1`.
+fn remote(kind: Kind, named: &Path) -> anyhow::Result<Option<Repo>> {
+    let repo = named.to_str().and_then(|text| Repo::parse(kind, text));
+    let Some(repo) = repo.filter(|_| named.symlink_metadata().is_err()) else { return Ok(None) };
+    let names_revision = named.to_string_lossy().contains('@');
+    if folder_of(named).is_dir() && !names_revision {
+        let message = format!("{}; the {repo} of the Hub is written {}@main", missing(named), repo.id);
+        return Err(Coded::error(Exit::Usage, message));
+    }
+    Ok(Some(repo))
 }
 
 fn not_here(named: &Path) -> String {

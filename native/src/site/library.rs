@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::eval::results::{RESULTS, SAMPLES};
 use crate::eval::subject;
 use crate::exit::{Coded, Exit, WithExit};
-use crate::files::{is_plain, read, sorted_entries};
+use crate::files::{is_plain, read, require_dir, sorted_entries};
 use crate::hub::{self, Part};
 use crate::model::weight_paths;
 use crate::run_record::METRICS;
@@ -49,10 +49,7 @@ impl Library {
     /// # Errors
     /// A folder that is not there, a model folder that lacks a file.
     pub fn open(results: &[PathBuf], models: &[PathBuf]) -> anyhow::Result<Self> {
-        let real = |path: &PathBuf| match std::fs::canonicalize(path) {
-            Ok(real) if real.is_dir() => Ok(real),
-            _ => Err(Coded::error(Exit::Usage, format!("{} is not a folder", path.display()))),
-        };
+        let real = |path: &PathBuf| require_dir(path).and_then(|()| Ok(std::fs::canonicalize(path)?));
         let folders = results.iter().map(real).collect::<Result<Vec<_>, _>>()?;
         let models = models.iter().zip(subject::names(models)).map(|(folder, name)| Model::open(folder, name));
         Ok(Self {

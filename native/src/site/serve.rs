@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let address = listener.local_addr()?;
         let site = Site { assets, library, guard: Guard::new(address.ip(), &args.allow_host), isolate: args.isolate };
         println!("http://{address}/");
-        eprintln!("Ctrl+C で終わります (ends with Ctrl+C)");
+        eprintln!("ends with Ctrl+C");
         serve(listener, site, stop).await;
         Ok(())
     })
