@@ -3,6 +3,8 @@
 #   tests/all.sh            all tests
 #   tests/all.sh FILTER     only the Rust tests whose name contains FILTER
 #   tests/all.sh --fuzz     only the fuzzers, each parser's for FUZZ_SECONDS (20)
+#   tests/all.sh --mutants  only mutation testing, of every mutant or of the share MUTANTS (such as 0/4, the first of four)
+#   tests/all.sh --cross    only whether the program compiles for Windows and macOS
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=C # The tests read English messages, but for those that set another locale.
@@ -99,11 +101,44 @@ fuzz() {
   return $failed
 }
 
-if [ "$filter" = --fuzz ]; then
-  step "fuzz" fuzz
+# Each mutant of the modules that everything rests on, against their tests in tests/mutants.
+mutants() {
+  local package tests
+  command -v cargo-mutants >/dev/null || { echo "error: no cargo-mutants: cargo install --locked cargo-mutants" >&2; return 1; }
+  export CARGO_TARGET_DIR=$PWD/target/mutants
+  # The tests pass without a mutant; cargo-mutants itself would look for them in the package that it changes.
+  cargo test --package anaume-mutants --features mutants --profile mutants --locked --quiet >/dev/null || return 1
+  mutate() { # PACKAGE TESTS FILTERS… -- FILES…
+    local package=$1 tests=$2 filters=()
+    shift 2
+    while [ "$1" != -- ]; do filters+=("$1"); shift; done
+    cargo mutants --config tests/mutants/mutants.toml --package "$package" "${@/#/--file=}" --cargo-test-arg=--test="$tests" \
+      --output "target/mutants/$tests" --no-times --colors never ${MUTANTS:+--shard "$MUTANTS"} -- -- "${filters[@]}"
+  }
+  mutate anaume-core core --skip plot:: -- 'core/src/metrics/**' core/src/masking.rs
+  mutate anaume native data:: files:: manifest:: -- 'native/src/data/*.rs' native/src/files.rs native/src/manifest.rs
+}
+
+# What a developer with another system would see first. Zig brings the C library and the headers of both.
+cross() {
+  local target
+  python3 -m pip install --quiet --target target/tools/zig ziglang==0.17.1 cargo-zigbuild==0.24.1 >/dev/null 2>&1
+  for target in x86_64-pc-windows-gnu aarch64-apple-darwin; do
+    if timeout 120 rustup target add "$target" && [ -x target/tools/zig/bin/cargo-zigbuild ]; then
+      PYTHONPATH=$PWD/target/tools/zig target/tools/zig/bin/cargo-zigbuild check --locked --package anaume --target "$target" || return 1
+    else
+      skip "no Rust for $target or no zig: rustup target add $target && pip install cargo-zigbuild"
+    fi
+  done
+}
+
+case $filter in
+--fuzz | --mutants | --cross)
+  step "${filter#--}" "${filter#--}"
   rm -f "$log"
   exit ${#failed_steps[@]}
-fi
+  ;;
+esac
 
 if [ -z "$filter" ]; then
   step "format" cargo fmt --all --check

@@ -105,6 +105,14 @@ fn an_unused_tensor_is_named() {
 }
 
 #[test]
+fn a_tensor_that_two_files_of_a_model_have_is_named() {
+    let error = WeightFile::from_shards([&plain()[..], &plain()], &Device::flex()).err().expect("refused");
+    let Error::Weights { tensor, message } = &error else { panic!("{error}") };
+    assert!(stored(&plain()).iter().any(|stored| stored.name == *tensor), "{tensor}");
+    assert!(message.contains("two files"), "{message}");
+}
+
+#[test]
 fn biases_belong_to_the_configuration() {
     let biased = golden("model/biased/model.safetensors");
     assert!(

@@ -38,12 +38,8 @@ for pair in "$cargo_home=/cargo" "$(rustc --print sysroot)=/rust" "$work=/anaume
 done
 export RUSTFLAGS="${rust_flags[*]}" CFLAGS="${c_flags[*]}" CXXFLAGS="${c_flags[*]}"
 
-tool() { # NAME VERSION
-  "$tools/$1" --version 2>/dev/null | grep -q " $2\$" ||
-    env -u RUSTFLAGS -u CFLAGS -u CXXFLAGS cargo install --locked --quiet --root "$root/target/tools" "$1" --version "$2"
-}
-tool cargo-about 0.9.3
-tool cargo-cyclonedx 0.5.9
+# Nothing is done where they are there.
+env -u RUSTFLAGS -u CFLAGS -u CXXFLAGS cargo install --locked --quiet --root "$root/target/tools" cargo-about@0.9.3 cargo-cyclonedx@0.5.9
 
 # What cargo-deny allows is what is listed.
 { echo "max-depth = 2"; sed -n '/^allow = \[/,/^\]/{s/^allow/accepted/;p}' deny.toml; } >target/about.toml

@@ -355,6 +355,12 @@ mod tests {
         let mut expected: Vec<_> = (0..500).map(|i| format!("文書{i}です。")).collect();
         expected.sort();
         assert_eq!(all, expected);
+        for (error, expected) in [
+            (dataset.split("valid").unwrap_err(), "has no split `valid`, only test, train;"),
+            (dataset.split(TEST).unwrap().document(500).unwrap_err(), "documents, none numbered 500"),
+        ] {
+            assert!(code_of(&error) == Exit::Usage && error.to_string().contains(expected), "{error}");
+        }
         assert_eq!(dataset.split(TRAIN).unwrap().document(0).unwrap().id.split(':').next(), Some("in.jsonl"));
         assert_eq!(entries(dir.path()), ["in.jsonl", "out"]);
         let found = stats(&dataset, Some(&|text: &str| Ok(text.chars().count()))).unwrap();
@@ -406,10 +412,37 @@ mod tests {
         let bad: Vec<serde_json::Value> = quarantine.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!((&bad[0]["line"], &bad[1]["line"]), (&5.into(), &6.into()));
         assert!(bad[1]["reason"].as_str().unwrap().contains("only `body`"), "{}", bad[1]["reason"]);
+        let options = PrepareOptions { bad_lines: BadLines::Skip, ..options };
+        let manifest = prepare(std::slice::from_ref(&path), &out, &options, true).unwrap();
+        assert_eq!(manifest.dropped, Dropped { empty: 2, short: 1, skipped: 2, quarantined: 0 });
+        assert!(!out.join("quarantine.jsonl").exists());
         let stopped = prepare(&[path], &dir.path().join("other"), &PrepareOptions::default(), false).unwrap_err();
         assert!(stopped.to_string().contains("in.jsonl:5: "), "{stopped}");
         assert_eq!(code_of(&stopped), Exit::Data);
         assert_eq!(entries(dir.path()), ["in.jsonl", "out"]);
+    }
+
+    #[test]
+    fn what_leaves_nothing_to_train_on_is_refused_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let inputs = write_input(dir.path(), 3);
+        let base = PrepareOptions::default;
+        for (options, code, expected) in [
+            (PrepareOptions { test_fraction: 1.01, ..base() }, Exit::Usage, "--test-fraction 1.01 is no share"),
+            (PrepareOptions { test_fraction: 1.0, ..base() }, Exit::Data, "all 3 documents went to the test split"),
+            (
+                PrepareOptions { test_documents: Some(3), ..base() },
+                Exit::Data,
+                "all 3 documents went to the test split",
+            ),
+            (PrepareOptions { min_chars: 100, ..base() }, Exit::Data, "no document is left for training"),
+        ] {
+            let error = prepare(&inputs, &dir.path().join("out"), &options, false).unwrap_err();
+            assert!(code_of(&error) == code && error.to_string().contains(expected), "{error}");
+        }
+        let error = prepare(&inputs, &inputs[0], &base(), true).unwrap_err();
+        assert!(code_of(&error) == Exit::Usage && error.to_string().contains("is no folder"), "{error}");
+        assert_eq!(entries(dir.path()), ["in.jsonl"]);
     }
 
     #[test]
@@ -457,6 +490,7 @@ mod tests {
             move |bytes: &mut Vec<u8>| *bytes = String::from_utf8_lossy(bytes).replace(from, to).into_bytes()
         };
         damage(MANIFEST_FILE, &replace("train-00000", "../out/train-00000"), "is no shard of this folder");
+        damage(MANIFEST_FILE, &replace("\"version\": 1", "\"version\": 2"), "format 2, this program reads format 1");
         damage(MANIFEST_FILE, &replace("\"documents\": 20", "\"documents\": 9000000000000000000"), "is no shard");
         check().unwrap();
     }

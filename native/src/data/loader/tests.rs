@@ -294,3 +294,24 @@ fn shards_without_documents_are_passed_over() {
         assert_eq!(tokens_of_epoch(&mut loader, epoch), expected);
     }
 }
+
+#[test]
+fn lengths_and_splits_that_train_nothing_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let split = dataset(dir.path(), &texts(3), 1500).split(TRAIN).unwrap();
+    let refusal = |split: &Split, config: LoaderConfig| {
+        let error = Loader::new(split.clone(), config, tokenize(), Cursor::default(), 1).err()?;
+        Some((crate::exit::code_of(&error), error.to_string()))
+    };
+    for max_length in [3, 32] {
+        assert_eq!(refusal(&split, LoaderConfig { max_length, ..config(0.3) }), None);
+    }
+    for max_length in [2, 33] {
+        let (code, message) = refusal(&split, LoaderConfig { max_length, ..config(0.3) }).unwrap();
+        assert!(code == Exit::Usage && message.contains("at least 3 and at most the row length 32"), "{message}");
+    }
+    let mut empty = split;
+    empty.info.documents = 0;
+    let (code, message) = refusal(&empty, config(0.3)).unwrap();
+    assert!(code == Exit::Data && message == "split `train` has no documents", "{message}");
+}

@@ -165,6 +165,10 @@ fn a_wrong_type_is_named() {
     };
     bad("{\"text\":[1]}", "column `text` holds a list, not a text");
     bad("{\"text\":3}", "holds a number");
+    bad("{\"text\":true}", "holds a boolean");
+    bad("{\"text\":{}}", "holds an object");
+    let listed = folder.write("b.jsonl", "{\"text\":\"x\",\"n\":[]}");
+    assert_error(&listed, &options(Some("n")), &[":1: ", "column `n` holds a list, not a name"]);
     bad("[{\"text\":\"x\"}]", "one object a line");
     bad("{\"text\":\"x\"", "not one JSON object (EOF while parsing an object, column 11)");
     bad("{\"text\":\"x\"} {}", "trailing characters");
