@@ -18,6 +18,7 @@ use crate::device::Choice;
 use crate::doctor::{self, Check};
 use crate::exit::{Coded, Exit, WithExit};
 use crate::files::read;
+use crate::hub::{self, Part};
 use crate::model::{load_any_config, read_weights};
 use crate::progress::format_count;
 
@@ -98,8 +99,9 @@ fn compare(args: &Args, against: &Path) -> anyhow::Result<()> {
     let reference_bytes = read(against)?;
     let path = against.display().to_string();
     let reference = Reference::new(&reference_bytes).exit(Exit::Data, path.clone())?;
+    let model = hub::model(&args.model, Part::Whole)?;
     let (output, kind) =
-        compute(&args.model, &reference, &device.device).exit(Exit::Data, args.model.display().to_string())?;
+        compute(&model, &reference, &device.device).exit(Exit::Data, args.model.display().to_string())?;
     let expected = reference.expected(kind).exit(Exit::Data, path.clone())?;
     if output.len() != expected.len() || expected.is_empty() {
         let message = format!("{path}: {} values computed, {} in the reference", output.len(), expected.len());

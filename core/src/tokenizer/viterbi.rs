@@ -13,7 +13,7 @@ use daachorse::CharwiseDoubleArrayAhoCorasick;
 use serde_json::Value;
 use tokenizers::{Decoder, DecoderWrapper};
 
-use super::{SpecialIds, adapt, failed, find_special};
+use super::{SpecialIds, adapt, contained, find_special};
 use crate::error::Result;
 
 /// What an unknown character costs more than the least probable piece, as in SentencePiece.
@@ -114,7 +114,7 @@ impl Unigram {
     /// The text of ids.
     pub fn decode(&self, ids: impl Iterator<Item = u32>) -> Result<String> {
         let pieces = ids.filter_map(|id| self.piece(id).map(str::to_owned)).collect();
-        self.decoder.decode(pieces).map_err(|cause| failed(cause.as_ref()))
+        contained(|| self.decoder.decode(pieces))
     }
 
     /// Ids of a text and the bytes of it that each stands for. A text that `continues` another gets no `▁` before it.

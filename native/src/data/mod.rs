@@ -10,6 +10,7 @@ pub mod read;
 mod shards;
 mod split;
 pub mod stats;
+mod thrift;
 
 use anyhow::Result;
 use dataset::{Dataset, Lengths, Manifest, SplitInfo};

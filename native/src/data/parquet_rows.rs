@@ -2,13 +2,16 @@
 
 use super::lines::{FREE_BYTES, MAX_RATIO, Stream, missing_column};
 use super::read::{BadLine, Compression, Document, ReadOptions, Record};
+use super::thrift::claims_too_much;
 use crate::exit::{Coded, Exit};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use parquet::basic::Type;
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::column::page::{Page, PageMetadata, PageReader};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
+use parquet::file::FOOTER_SIZE;
 use parquet::file::reader::{ChunkReader, FileReader, Length};
 use parquet::file::serialized_reader::SerializedFileReader;
 use parquet::schema::types::SchemaDescriptor;
@@ -113,9 +116,10 @@ impl ParquetReader {
         }
         let group = self.file.get_row_group(self.next_row_group)?;
         self.next_row_group += 1;
-        self.text.reader = Some(group.get_column_reader(self.text.index)?);
-        if let Some(id) = &mut self.id {
-            id.reader = Some(group.get_column_reader(id.index)?);
+        for column in [Some(&mut self.text), self.id.as_mut()].into_iter().flatten() {
+            let pages = Honest(group.get_column_page_reader(column.index)?);
+            column.reader =
+                Some(get_column_reader(group.metadata().column(column.index).column_descr_ptr(), Box::new(pages)));
         }
         if let Some(bytes_read) = &self.bytes_read {
             let stored = u64::try_from(group.metadata().compressed_size()).unwrap_or(0);
@@ -172,8 +176,8 @@ impl Iterator for ParquetReader {
     }
 }
 
-/// A file that cannot be read beyond its end. The library skips what is said to be there, however much, without noticing that a plain
-/// file has ended.
+/// A file that cannot be read beyond its end, and whose descriptions claim no more than they can hold. The library skips what is said to
+/// be there, however much, without noticing that a plain file has ended.
 struct Stored(File);
 
 /// What is read from a place on, which must not be the end.
@@ -189,16 +193,38 @@ impl ChunkReader for Stored {
     type T = BufReader<Inside>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let mut file = self.0.try_clone()?;
-        file.seek(SeekFrom::Start(start))?;
-        Ok(BufReader::new(Inside(file)))
+        // What is read so is the head of a page, or the end of the file, which is no struct.
+        if start + FOOTER_SIZE as u64 != self.len() {
+            honest(self.from(start)?, self.len().saturating_sub(start))?;
+        }
+        self.from(start)
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         if start.checked_add(length as u64).is_none_or(|end| end > self.len()) {
             return Err(ParquetError::EOF(format!("{length} bytes from byte {start} on are beyond the end")));
         }
-        self.0.get_bytes(start, length)
+        let bytes = self.0.get_bytes(start, length)?;
+        // What ends there describes the file.
+        if start + length as u64 + FOOTER_SIZE as u64 == self.len() {
+            honest(&bytes[..], length as u64)?;
+        }
+        Ok(bytes)
+    }
+}
+
+impl Stored {
+    fn from(&self, start: u64) -> Result<BufReader<Inside>, ParquetError> {
+        let mut file = self.0.try_clone()?;
+        file.seek(SeekFrom::Start(start))?;
+        Ok(BufReader::new(Inside(file)))
+    }
+}
+
+fn honest(description: impl Read, num_bytes: u64) -> Result<(), ParquetError> {
+    match claims_too_much(description, num_bytes) {
+        true => Err(ParquetError::General("lists that claim more elements than there are bytes".to_owned())),
+        false => Ok(()),
     }
 }
 
@@ -208,6 +234,38 @@ impl Read for Inside {
             0 if !buffer.is_empty() => Err(Error::new(ErrorKind::UnexpectedEof, "the file ends inside a page")),
             length => Ok(length),
         }
+    }
+}
+
+/// Pages without a dictionary that claims more values than its bytes can hold, 4 each at least: the library makes room for all of them
+/// before it reads the first.
+struct Honest(Box<dyn PageReader>);
+
+impl PageReader for Honest {
+    fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
+        let page = self.0.get_next_page()?;
+        match &page {
+            Some(Page::DictionaryPage { buf, num_values, .. }) if *num_values as usize > buf.len() / 4 => {
+                Err(ParquetError::General(format!("a dictionary of {num_values} values in {} bytes", buf.len())))
+            }
+            _ => Ok(page),
+        }
+    }
+
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>, ParquetError> {
+        self.0.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> Result<(), ParquetError> {
+        self.0.skip_next_page()
+    }
+}
+
+impl Iterator for Honest {
+    type Item = Result<Page, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
     }
 }
 
@@ -360,12 +418,22 @@ mod tests {
         assert!(message.contains("a.parquet") && message.contains("256 times its size"), "{message}");
     }
     #[test]
-    fn a_page_that_claims_to_go_on_beyond_the_end_is_refused_at_once() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/parquet/skips-beyond-the-end");
-        let mut reader =
-            ParquetReader::open(&path, Compression::None, &ReadOptions::default(), &Arc::default()).unwrap();
-        let Some(Err(error)) = reader.next() else { panic!("billions of numbers in 774 bytes") };
-        assert!(error.to_string().contains("the file ends inside a page"), "{error}");
+    fn pages_that_claim_what_their_bytes_cannot_hold_are_refused_at_once() {
+        let found = |name: &str| {
+            let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/parquet");
+            let (path, options) = (corpus.join(name), ReadOptions::default());
+            let error = match ParquetReader::open(&path, Compression::None, &options, &Arc::default()) {
+                Ok(mut reader) => reader.next().unwrap().err().unwrap(),
+                Err(error) => error,
+            };
+            (path, error.to_string())
+        };
+        let (_, error) = found("dictionary-without-values");
+        assert!(error.contains("a dictionary of 1995300838 values in"), "{error}");
+        let (_, error) = found("truth-values-without-end");
+        assert!(error.contains("lists that claim more elements than there are bytes"), "{error}");
+        let (path, error) = found("skips-beyond-the-end");
+        assert!(error.contains("the file ends inside a page"), "{error}");
         let stored = Stored(File::open(path).unwrap());
         assert!(stored.get_bytes(0, 774).is_ok() && stored.get_bytes(1, 774).is_err());
     }

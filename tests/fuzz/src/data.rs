@@ -8,6 +8,8 @@ pub mod lines;
 pub mod parquet_rows;
 #[path = "../../../native/src/data/read.rs"]
 pub mod read;
+#[path = "../../../native/src/data/thrift.rs"]
+mod thrift;
 
 pub mod prepare {
     //! What a dataset says of its making, which is read and shown.
