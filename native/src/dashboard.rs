@@ -258,7 +258,7 @@ impl View {
             String::new()
         };
         let (done_steps, steps) = (format_count(done), format_count(self.total));
-        let label = format!("{done_steps}/{steps} {}  {}", word("steps"), message(&eta));
+        let label = format!("{done_steps}/{steps} {}  {}", word("steps"), message(&eta)).trim_end().to_owned();
         let ratio = if self.total == 0 { 1.0 } else { (done as f64 / self.total as f64).min(1.0) };
         frame.render_widget(Gauge::default().gauge_style(Style::new().fg(Color::Cyan)).ratio(ratio).label(label), area);
     }

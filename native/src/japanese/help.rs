@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::error::ErrorKind;
-use clap::{Command, CommandFactory, FromArgMatches, Parser};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser};
 use textwrap::core::display_width;
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
@@ -12,6 +12,8 @@ use crate::cli::Cli;
 
 /// Width that is written without a terminal, and the largest, in columns.
 const WIDEST: usize = 100;
+/// The longest option that has its help beside it, in columns; a longer one would leave too few.
+const WIDEST_OPTION: usize = 30;
 
 /// What the user typed; ends the program after help, or with exit code 2.
 pub fn parse() -> Cli {
@@ -37,7 +39,11 @@ pub fn parse() -> Cli {
 pub(super) fn translated(command: Command) -> Command {
     let (about, long_about) = (command.get_about().map(help), command.get_long_about().map(help));
     let after = command.get_after_help().map(|text| text.to_string().lines().map(help).collect::<Vec<_>>().join("\n"));
-    let mut command = command.term_width(0).mut_subcommands(translated).mut_args(|arg| {
+    let values = |arg: &Arg| arg.get_value_names().unwrap_or_default().iter().map(|name| name.len() + 3).sum::<usize>();
+    let is_wide = |arg: &Arg| arg.get_long().map_or(0, |name| name.len() + 2) + values(arg) > WIDEST_OPTION;
+    let is_wide = command.get_arguments().any(is_wide);
+    let command = command.term_width(0).next_line_help(is_wide);
+    let mut command = command.mut_subcommands(translated).mut_args(|arg| {
         let (short, long) = (arg.get_help().map(help), arg.get_long_help().map(help));
         let arg = if let Some(text) = short { arg.help(text) } else { arg };
         if let Some(text) = long { arg.long_help(text) } else { arg }
@@ -76,7 +82,10 @@ fn with_headings(help_text: &str) -> String {
     let mut fixed: Vec<_> = CATALOGUE.libraries.iter().filter(|(english, _)| !english.contains('{')).collect();
     fixed.sort_by_key(|(english, _)| std::cmp::Reverse(english.len()));
     let translated = |line: &str| match line.split_once(": ") {
-        Some((value, meaning)) if line.trim_start().starts_with("- ") => format!("{value}: {}", help(meaning)),
+        Some((value, meaning)) if line.trim_start().starts_with("- ") => {
+            let gap = &meaning[..meaning.len() - meaning.trim_start().len()];
+            format!("{value}: {gap}{}", help(meaning.trim_start()))
+        }
         _ => fixed.iter().fold(line.to_owned(), |line, (english, japanese)| line.replace(*english, japanese)),
     };
     help_text.lines().map(translated).collect::<Vec<_>>().join("\n")
@@ -98,7 +107,7 @@ fn wrapped(line: &str, width: usize) -> String {
     }
     let column =
         text.rfind("  ").map_or(line.len() - text.len(), |at| display_width(&line[..line.len() - text.len() + at + 2]));
-    let indent = " ".repeat(if column < width / 2 { column } else { 10 });
+    let indent = " ".repeat(column);
     let options = Options::new(width)
         .subsequent_indent(&indent)
         .word_separator(WordSeparator::UnicodeBreakProperties)

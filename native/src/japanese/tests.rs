@@ -187,7 +187,7 @@ const DOCUMENTS: [&str; 17] = [
 ];
 
 /// What the rules above take for a message: words of formats, command lines, tables and notes of results.
-const NO_MESSAGES: [&str; 31] = [
+const NO_MESSAGES: [&str; 32] = [
     "--set {assignment}: {}",
     "bytes {begun}-{}/{expected}",
     "value = {}",
@@ -206,6 +206,7 @@ const NO_MESSAGES: [&str; 31] = [
     "out of device memory",
     "can't allocate buffer",
     "text/html; charset=utf-8",
+    "text/plain; charset=utf-8",
     "text/javascript; charset=utf-8",
     "text/css; charset=utf-8",
     "*.safetensors filter=lfs diff=lfs merge=lfs -text\n",
@@ -406,6 +407,8 @@ fn every_label_of_the_catalogue_is_one_of_the_sources() {
         "eval/mod",
         "eval/embeddings",
         "eval/finetune",
+        "eval/fill_mask",
+        "eval/pseudo_perplexity",
     ];
     let text: String =
         sources.iter().map(|name| std::fs::read_to_string(root.join(format!("{name}.rs"))).unwrap()).collect();
