@@ -301,7 +301,7 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         let missing = read(&room.path().join("missing")).unwrap_err();
         assert_eq!(crate::exit::code_of(&missing), Exit::Usage);
-        assert!(missing.to_string().ends_with("missing does not exist"), "{missing}");
+        assert!(missing.to_string().contains("missing does not exist; the folder "), "{missing}");
         let folder = read(room.path()).unwrap_err();
         assert_ne!(crate::exit::code_of(&folder), Exit::Usage);
         assert!(folder.to_string().starts_with("cannot read "), "{folder}");

@@ -100,6 +100,6 @@ mod tests {
         std::fs::write(dir.path().join("a"), b"xy").unwrap();
         write(&Manifest { format_version: FORMAT_VERSION + 1, ..manifest });
         let error = verify(dir.path()).unwrap_err().to_string();
-        assert!(error.ends_with("was written by a newer program"), "{error}");
+        assert!(error.ends_with("update the program"), "{error}");
     }
 }

@@ -332,12 +332,11 @@ impl Session {
         let more = if documents.len() > 20 { ", …" } else { "" };
         let shown = documents.iter().take(20).cloned().collect::<Vec<_>>().join(", ") + more;
         let message = format!(
-            "step {}: loss {}, gradient norm {}: the parameters were left as they are. The {} documents of the batch: {shown}. \
+            "step {}: loss {}, gradient norm {}: the parameters were left as they are. Documents of the batch: {shown}. \
              Resume with a lower optim.lr, or with --on-nonfinite skip",
             self.state.step + 1,
             outcome.loss,
             outcome.grad_norm,
-            documents.len(),
         );
         Coded::error(Exit::Numerical, message)
     }

@@ -174,7 +174,10 @@ mod tests {
         let path = room.path().join("bad.jsonl");
         std::fs::write(&path, "{\"text\":\"a\"}\n{\"txt\":\"b\"}\n").unwrap();
         let error = json_lines::<Record>(&path).err().unwrap().to_string();
-        assert!(error.contains("bad.jsonl: line 2: missing field `text`"), "{error}");
+        assert!(
+            error.contains("bad.jsonl: line 2: not in the form that `--help` tells of (missing field `text`"),
+            "{error}"
+        );
         std::fs::write(&path, b"{\"text\":\"a\"}\n\xff\n").unwrap();
         let error = json_lines::<Record>(&path).err().unwrap().to_string();
         assert!(error.contains("bad.jsonl: line 2: invalid utf-8"), "{error}");

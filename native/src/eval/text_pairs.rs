@@ -385,7 +385,7 @@ mod tests {
         for (line, reason) in [
             (r#"{"sentence1":"a","sentence2":"b","label":7}"#, "line 2: similarity or label is 7"),
             (r#"{"sentence1":" ","sentence2":"b"}"#, "line 2: sentence1 or query is empty"),
-            (r#"{"sentence1":"a"}"#, "line 2: missing field `sentence2`"),
+            (r#"{"sentence1":"a"}"#, "(missing field `sentence2`"),
         ] {
             std::fs::write(&path, format!("{}\n{line}\n", r#"{"query":"x","positive":"y"}"#)).unwrap();
             let error = find(&args, 0).err().unwrap().to_string();
