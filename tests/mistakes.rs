@@ -57,7 +57,7 @@ fn every_mistake_is_answered_with_its_cause_and_a_remedy() {
         (2, eval("jglue", "emty"), &["has empty"]),
         (3, eval("fill-mask", "texts.txt"), &["line 1", "`--help`"]),
         (2, words(&["merge", &at("rum"), "--out", &out]), &["rum does not exist", "has run, "]),
-        (2, words(&["serve", &at("texts.txt")]), &["texts.txt is a file"]),
+        (2, words(&["merge", &at("texts.txt"), "--out", &out]), &["texts.txt is a file"]),
         (2, words(&["tokenizer", "encode", &at("texts.txt"), "あ"]), &["texts.txt is a file"]),
     ];
     for (exit, arguments, parts) in cases {
