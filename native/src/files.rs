@@ -306,4 +306,16 @@ mod tests {
         assert_ne!(crate::exit::code_of(&folder), Exit::Usage);
         assert!(folder.to_string().starts_with("cannot read "), "{folder}");
     }
+
+    #[test]
+    fn entries_are_sorted_and_what_cannot_be_looked_at_is_not_free() {
+        let room = tempfile::tempdir().unwrap();
+        for name in ["b", "c", "a"] {
+            fs::write(room.path().join(name), name).unwrap();
+        }
+        assert_eq!(sorted_entries(room.path()).unwrap(), ["a", "b", "c"].map(|name| room.path().join(name)));
+        assert!(sorted_entries(&room.path().join("missing")).is_err());
+        assert!(is_occupied(room.path()).unwrap() && !is_occupied(&room.path().join("missing")).unwrap());
+        assert!(is_occupied(&room.path().join("a/below-a-file")).is_err());
+    }
 }

@@ -206,6 +206,9 @@ mod tests {
             texts(std::slice::from_ref(&input), "text").unwrap(),
             ["かな漢字です。", "", "abc", "かな漢字です。"]
         );
+        let lines = dir.path().join("in.jsonl");
+        std::fs::write(&lines, "{\"text\": \"no\", \"body\": \"yes\"}").unwrap();
+        assert_eq!(texts(&[lines], "body").unwrap(), ["yes"]);
         let options = prepare::PrepareOptions { min_chars: 4, ..prepare::PrepareOptions::default() };
         let manifest = prepare::prepare(&[input], &out, &options, false).unwrap();
         let table = prepared_table(&manifest, Path::new("out"));
