@@ -374,3 +374,18 @@ impl<'de> Visitor<'de> for Wanted<'_> {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gives_the_free_bytes_and_256_for_each_of_its_own() {
+        for (taken, may_give) in [(0, FREE_BYTES), (1000, FREE_BYTES + 256_000)] {
+            let (inner, taken) = (io::repeat(b'0'), Arc::new(AtomicU64::new(taken)));
+            let mut bounded = Bounded { inner, produced: may_give - 10, taken };
+            assert_eq!(bounded.read(&mut [0; 10]).unwrap(), 10);
+            assert!(bounded.read(&mut [0]).is_err());
+        }
+    }
+}
