@@ -388,4 +388,26 @@ mod tests {
             assert!(bounded.read(&mut [0]).is_err());
         }
     }
+
+    #[test]
+    fn standard_input_is_known_by_its_first_bytes() {
+        for (start, expected) in [
+            (&b"\x1f\x8b\x08"[..], Compression::Gzip),
+            (b"\x28\xb5\x2f\xfd\x00", Compression::Zstd),
+            (b"{\"text\":", Compression::None),
+            (b"", Compression::None),
+        ] {
+            assert_eq!(compression_of(start).unwrap(), expected, "{start:?}");
+        }
+        for (start, expected) in [
+            (&b"{\"text\":"[..], Format::JsonLines),
+            (b"\xef\xbb\xbf \n{", Format::JsonLines),
+            (b"", Format::JsonLines),
+            ("本文".as_bytes(), Format::Text),
+        ] {
+            assert_eq!(format_of(start).unwrap(), expected, "{start:?}");
+        }
+        assert!(compression_of(b"PAR1").unwrap_err().to_string().contains("give the file by name"));
+        assert!(format_of(b" [{").unwrap_err().to_string().contains("one object a line"));
+    }
 }
