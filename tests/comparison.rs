@@ -53,6 +53,17 @@ fn rows_that_do_not_fill_a_plane_lie_on_a_line_and_equal_ones_have_no_components
 }
 
 #[test]
+fn the_unit_of_the_rows_changes_no_share() {
+    let values = random(2, 40);
+    let plain = principal_components(&values, 4).unwrap();
+    assert!(plain.shares[1] > 0.1, "{:?}", plain.shares);
+    for unit in [1e-9, 1e9] {
+        let scaled: Vec<f64> = values.iter().map(|value| f64::from(*value) * unit).collect();
+        assert_near("shares", &principal_components(&scaled, 4).unwrap().shares, &plain.shares);
+    }
+}
+
+#[test]
 fn the_order_of_the_rows_does_not_move_the_points() {
     let (rows, width) = (30, 12);
     let values = random(1, rows * width);
