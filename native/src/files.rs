@@ -272,7 +272,8 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         let out = room.path().join("out");
         fs::write(&out, "precious").unwrap();
-        assert!(write_dir_atomic(&out, &FILES, true).is_err());
+        let refused = write_dir_atomic(&out, &FILES, true).unwrap_err();
+        assert_eq!(crate::exit::code_of(&refused), Exit::Usage);
         assert_eq!(fs::read_to_string(&out).unwrap(), "precious");
     }
 
