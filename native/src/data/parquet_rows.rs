@@ -176,8 +176,8 @@ impl Iterator for ParquetReader {
     }
 }
 
-/// A file that cannot be read beyond its end, and whose descriptions claim no more than they can hold. The library skips what is said to
-/// be there, however much, without noticing that a plain file has ended.
+/// A file whose descriptions claim no more than they can hold, and which cannot be read beyond its end. The library skips what is said
+/// to be there, however much, without noticing that a plain file has ended.
 struct Stored(File);
 
 /// What is read from a place on, which must not be the end.
@@ -195,36 +195,21 @@ impl ChunkReader for Stored {
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
         // What is read so is the head of a page, or the end of the file, which is no struct.
         if start + FOOTER_SIZE as u64 != self.len() {
-            honest(self.from(start)?, self.len().saturating_sub(start))?;
+            honest(self.0.get_read(start)?, self.len().saturating_sub(start))?;
         }
-        self.from(start)
+        // What the library buffers is still to be read.
+        Ok(BufReader::new(Inside(self.0.get_read(start)?.into_inner())))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        if start.checked_add(length as u64).is_none_or(|end| end > self.len()) {
-            return Err(ParquetError::EOF(format!("{length} bytes from byte {start} on are beyond the end")));
-        }
-        let bytes = self.0.get_bytes(start, length)?;
+        let end = start.checked_add(length as u64).filter(|end| *end <= self.len());
+        let beyond = || ParquetError::EOF(format!("{length} bytes from byte {start} on are beyond the end"));
+        let (end, bytes) = (end.ok_or_else(beyond)?, self.0.get_bytes(start, length)?);
         // What ends there describes the file.
-        if start + length as u64 + FOOTER_SIZE as u64 == self.len() {
+        if end + FOOTER_SIZE as u64 == self.len() {
             honest(&bytes[..], length as u64)?;
         }
         Ok(bytes)
-    }
-}
-
-impl Stored {
-    fn from(&self, start: u64) -> Result<BufReader<Inside>, ParquetError> {
-        let mut file = self.0.try_clone()?;
-        file.seek(SeekFrom::Start(start))?;
-        Ok(BufReader::new(Inside(file)))
-    }
-}
-
-fn honest(description: impl Read, num_bytes: u64) -> Result<(), ParquetError> {
-    match claims_too_much(description, num_bytes) {
-        true => Err(ParquetError::General("lists that claim more elements than there are bytes".to_owned())),
-        false => Ok(()),
     }
 }
 
@@ -234,6 +219,13 @@ impl Read for Inside {
             0 if !buffer.is_empty() => Err(Error::new(ErrorKind::UnexpectedEof, "the file ends inside a page")),
             length => Ok(length),
         }
+    }
+}
+
+fn honest(description: impl Read, num_bytes: u64) -> Result<(), ParquetError> {
+    match claims_too_much(description, num_bytes) {
+        true => Err(ParquetError::General("lists that claim more elements than there are bytes".to_owned())),
+        false => Ok(()),
     }
 }
 
@@ -433,9 +425,11 @@ mod tests {
         let (_, error) = found("dictionary-without-values");
         assert!(error.contains("a dictionary of 1995300838 values in"), "{error}");
         let (_, error) = found("truth-values-without-end");
-        assert!(error.contains("lists that claim more elements than there are bytes"), "{error}");
-        let (path, error) = found("skips-beyond-the-end");
+        assert!(error.contains("in its footer") && error.contains("claim more elements"), "{error}");
+        let (_, error) = found("numbers-beyond-the-end");
         assert!(error.contains("the file ends inside a page"), "{error}");
+        let (path, error) = found("skips-beyond-the-end");
+        assert!(error.contains("in row group 0") && error.contains("claim more elements"), "{error}");
         let stored = Stored(File::open(path).unwrap());
         assert!(stored.get_bytes(0, 774).is_ok() && stored.get_bytes(1, 774).is_err());
     }
