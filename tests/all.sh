@@ -4,6 +4,7 @@
 #   tests/all.sh FILTER     only the Rust tests whose name contains FILTER
 #   tests/all.sh --fuzz     only the fuzzers, each parser's for FUZZ_SECONDS (20)
 #   tests/all.sh --mutants  only mutation testing, of every mutant or of the share MUTANTS (such as 0/4, the first of four)
+#   tests/all.sh --cross    only whether the program compiles for Windows and macOS
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=C # The tests read English messages, but for those that set another locale.
@@ -122,8 +123,21 @@ mutants() {
   return $failed
 }
 
+# What a developer with another system would see first. Zig brings the C library and the headers of both.
+cross() {
+  local target
+  python3 -m pip install --quiet --target target/tools/zig ziglang==0.17.1 cargo-zigbuild==0.24.1 >/dev/null 2>&1
+  for target in x86_64-pc-windows-gnu aarch64-apple-darwin; do
+    if timeout 120 rustup target add "$target" && [ -x target/tools/zig/bin/cargo-zigbuild ]; then
+      PYTHONPATH=$PWD/target/tools/zig target/tools/zig/bin/cargo-zigbuild check --locked --package anaume --target "$target" || return 1
+    else
+      skip "no Rust for $target or no zig: rustup target add $target && pip install cargo-zigbuild"
+    fi
+  done
+}
+
 case $filter in
---fuzz | --mutants)
+--fuzz | --mutants | --cross)
   step "${filter#--}" "${filter#--}"
   rm -f "$log"
   exit ${#failed_steps[@]}

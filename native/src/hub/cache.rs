@@ -88,15 +88,15 @@ impl Cache {
         if place.symlink_metadata().is_ok() {
             fs::remove_file(&place).with_context(|| format!("cannot replace {}", place.display()))?;
         }
-        // Relative, so that the cache can be moved.
-        let up = "../".repeat(name.matches('/').count() + 2);
-        let link = || -> std::io::Result<()> {
-            #[cfg(unix)]
-            return std::os::unix::fs::symlink(format!("{up}blobs/{}", entry.hash()), &place);
-            #[cfg(not(unix))]
-            return fs::hard_link(self.blob(entry.hash()), &place);
+        #[cfg(unix)]
+        let linked = {
+            // Relative, so that the cache can be moved.
+            let up = "../".repeat(name.matches('/').count() + 2);
+            std::os::unix::fs::symlink(format!("{up}blobs/{}", entry.hash()), &place)
         };
-        link().with_context(|| format!("cannot link {}", place.display()))
+        #[cfg(not(unix))]
+        let linked = fs::hard_link(self.blob(entry.hash()), &place);
+        linked.with_context(|| format!("cannot link {}", place.display()))
     }
 
     /// What is known of a commit's files.
