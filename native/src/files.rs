@@ -233,6 +233,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_told_with_the_nearest_names_of_its_folder() {
+        let room = tempfile::tempdir().unwrap();
+        let told = || missing(&room.path().join("step-7")).rsplit(" has ").next().unwrap().to_owned();
+        assert!(missing(&room.path().join("step-7")).ends_with("is empty"));
+        (1..=5).for_each(|step| fs::write(room.path().join(format!("step-{step}")), "").unwrap());
+        assert_eq!(told(), "step-1, step-2, step-3, step-4, step-5");
+        fs::write(room.path().join("notes"), "").unwrap();
+        assert_eq!(told(), "step-1, step-2, step-3, step-4, step-5, …");
+        fs::write(room.path().join("step-70"), "").unwrap();
+        assert!(told().starts_with("step-70, step-1"), "{}", told());
+    }
+
+    #[test]
     fn a_new_folder_holds_exactly_the_files() {
         let room = tempfile::tempdir().unwrap();
         let out = room.path().join("deep/out");

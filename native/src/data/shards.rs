@@ -117,3 +117,20 @@ pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes).with_context(cannot)?;
     file.sync_all().with_context(cannot)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_filled_to_its_last_byte() {
+        let room = tempfile::tempdir().unwrap();
+        let document = StoredDocument { id: "a".into(), text: "春は名のみの".into() };
+        let line_bytes = serde_json::to_vec(&document).unwrap().len() as u64 + 1;
+        let mut writer = SplitWriter::new(room.path(), "train", 2 * line_bytes);
+        (0..5).for_each(|_| writer.write(&document).unwrap());
+        let shards = writer.finish().unwrap().shards;
+        let found: Vec<_> = shards.iter().map(|shard| (shard.documents, shard.file_bytes / line_bytes)).collect();
+        assert_eq!(found, [(2, 2), (2, 2), (1, 1)]);
+    }
+}

@@ -111,6 +111,12 @@ mod tests {
         for (count, claims) in [(0, false), (length as u8 - 1, false), (length as u8, true), (127, true)] {
             assert_eq!(claims_too_much(&with(count)[..], length), claims, "{count}");
         }
+        // A byte, an integer and a number before the list; each is passed over in full.
+        let before = [0x13, 0xF1, 0x15, 0x80, 1, 0x17, 1, 2, 3, 4, 5, 6, 7, 8, 0x1D];
+        let uuid_and_list = [[9; 16].as_slice(), &[0x19, 0xF1, 99, 0]].concat();
+        assert!(claims_too_much(&[&before, &uuid_and_list[..]].concat()[..], 35));
+        let long = [0x19, 0xF1, 0x80, 1];
+        assert!(claims_too_much(&long[..], 127) && !claims_too_much(&long[..], 128), "a count of two bytes");
         let nested = [0x19; 200];
         assert!(!claims_too_much(&nested[..], 200), "what cannot be read claims nothing");
         let lists = [0x19, 0x29, 0xF1, 6, 0xF1, 6, 0];
