@@ -37,6 +37,9 @@ fn principal_components_are_those_of_scikit_learn_signs_and_all() {
 
 #[test]
 fn rows_that_do_not_fill_a_plane_lie_on_a_line_and_equal_ones_have_no_components() {
+    // What rounding leaves beside a line is no second component, however large the numbers are.
+    let far = principal_components(&[0.0, 0.0, 1e6, 0.0, 2e6, 1e-3], 2).unwrap();
+    assert_eq!((far.shares[1], far.points[2][1]), (0.0, 0.0));
     let line = principal_components(&[1.0, 1.0, 2.0, 2.0, 4.0, 4.0], 2).unwrap();
     assert!(line.points.iter().all(|point| point[1] == 0.0), "{line:?}");
     assert_near("shares", &line.shares, &[1.0, 0.0]);

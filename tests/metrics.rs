@@ -100,6 +100,11 @@ fn correlations_equal_scipy_and_are_undefined_where_it_says_nan() {
 }
 
 #[test]
+fn equal_values_share_their_mean_rank() {
+    assert_eq!(correlation::ranks(&[10.0, 20.0, 5.0, 20.0, -0.0, 0.0]), [4.0, 5.5, 3.0, 5.5, 1.5, 1.5]);
+}
+
+#[test]
 fn spans_are_normalised_and_compared_as_in_jglue() {
     for case in cases("span") {
         let (gold, predicted) = (strings(&case["gold"]), case["predicted"].as_str().unwrap());
