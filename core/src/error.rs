@@ -1,5 +1,7 @@
 //! What can go wrong in the pure part of the program, each case with the name of the thing that is wrong.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -66,4 +68,13 @@ impl Error {
         const WORDS: [&str; 2] = ["out of device memory", "can't allocate buffer"];
         matches!(self, Self::Device { message } if WORDS.iter().any(|words| message.contains(words)))
     }
+}
+
+/// Runs a part of a library that panics on some damaged inputs; `from_panic` makes an error of what it said. What failed is not used
+/// again. In the browser a panic cannot be caught and ends the worker, which the page says.
+pub fn caught<T, E>(work: impl FnOnce() -> Result<T, E>, from_panic: impl FnOnce(Option<&str>) -> E) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        Err(from_panic(text.or_else(|| panic.downcast_ref().map(String::as_str))))
+    })
 }

@@ -223,4 +223,4 @@ impl Command {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::device::{Choice, adapters};
 use crate::exit::{Coded, Exit};
+use crate::files::nearest;
 use crate::host;
 use crate::hub::cache;
 use crate::japanese::{message, word};
@@ -175,8 +176,7 @@ fn hub_cache() -> Check {
         true => format!("{} has {repos} repositories of {}", root.display(), format_bytes(bytes)),
         false => format!("{} is made by the first download", root.display()),
     };
-    let there = root.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
-    match room(there) {
+    match room(nearest(&root)) {
         Ok(free) => Check::of("Hub cache", Ok(format!("{held}, {} free", format_bytes(free)))),
         Err(cause) => Check::of("Hub cache", Ok(held))
             .limited_if(true, &format!("nothing can be written there ({cause}); set HF_HOME to another folder")),

@@ -103,6 +103,11 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// What of a path is there already: itself, or the nearest folder above it.
+pub fn nearest(path: &Path) -> &Path {
+    path.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."))
+}
+
 /// Begins the names of files that are being written: a killed process leaves one.
 pub const WRITING: &str = ".writing-";
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::data::dataset::Dataset;
 use crate::data::loader::LoaderConfig;
+use crate::files::nearest;
 use crate::progress::{format_bytes, format_count, format_si};
 use crate::recipe::Recipe;
 
@@ -172,8 +173,9 @@ impl Plan {
             format_bytes(self.checkpoint_bytes),
             format_bytes(kept * self.checkpoint_bytes),
         );
-        let there = self.out.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
-        if let Some(free) = fs4::available_space(there).ok().filter(|free| *free < kept * self.checkpoint_bytes) {
+        if let Some(free) =
+            fs4::available_space(nearest(&self.out)).ok().filter(|free| *free < kept * self.checkpoint_bytes)
+        {
             let free = format_bytes(free);
             eprintln!("warning: the disk has {free} free; lower checkpoint.keep, or name an --out on a larger one");
         }

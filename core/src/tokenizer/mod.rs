@@ -21,8 +21,6 @@ pub use mecab::{Mecab, MecabFiles};
 pub use names::Role;
 pub use train::{SPECIAL_TOKENS, train};
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bert_japanese::BertJapanese;
@@ -30,7 +28,7 @@ use serde_json::Value;
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
 use viterbi::Unigram;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, caught};
 
 /// Most ids of a tokenizer: four times the largest vocabulary in use. Tables by id are as long as the largest id, which a file can
 /// choose freely.
@@ -261,16 +259,15 @@ fn is_byte_piece(text: &str) -> bool {
 }
 
 /// Runs a part of the tokenizers library, which panics on steps that read well and do not go together, such as text put before a text
-/// whose bytes another step spells out. In the browser a panic ends the worker, and the page says so.
+/// whose bytes another step spells out.
 fn contained<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
-    let message = |panic: Box<dyn Any + Send>| {
-        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref().map(String::as_str));
-        format!("its steps do not go together: {}", text.unwrap_or("the library gives no reason"))
-    };
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(|cause| failed(cause.as_ref())),
-        Err(panic) => Err(Error::Tokenizer { message: message(panic) }),
-    }
+    caught(
+        || work().map_err(|cause| failed(cause.as_ref())),
+        |text| {
+            let text = text.unwrap_or("the library gives no reason");
+            Error::Tokenizer { message: format!("its steps do not go together: {text}") }
+        },
+    )
 }
 
 fn failed(cause: &(dyn std::error::Error + 'static)) -> Error {

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// Runs a check on every command with the words that are typed for it.
-fn for_each(command: &clap::Command, path: &str, check: &mut dyn FnMut(&clap::Command, &str)) {
+/// Gives every command to `check`, with the words that are typed for it.
+pub fn for_each(command: &clap::Command, path: &str, check: &mut dyn FnMut(&clap::Command, &str)) {
     check(command, path);
     for command in command.get_subcommands() {
         for_each(command, &format!("{path} {}", command.get_name()), check);

@@ -4,6 +4,7 @@ use super::lines::{FREE_BYTES, MAX_RATIO, Stream, missing_column};
 use super::read::{BadLine, Compression, Document, ReadOptions, Record};
 use super::thrift::claims_too_much;
 use crate::exit::{Coded, Exit};
+use anaume_core::error::caught;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use parquet::basic::Type;
@@ -17,7 +18,6 @@ use parquet::file::serialized_reader::SerializedFileReader;
 use parquet::schema::types::SchemaDescriptor;
 use std::fs::File;
 use std::io::{BufReader, Error, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -263,11 +263,7 @@ impl Iterator for Honest {
 
 /// Runs a part of the parquet library, which panics on some damaged files. A reader that failed is not used again.
 fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
-    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<&str>().copied().map(str::to_owned);
-        let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(ParquetError::General(message.unwrap_or_else(|| "it cannot be decoded".to_owned())))
-    })
+    caught(work, |message| ParquetError::General(message.unwrap_or("it cannot be decoded").to_owned()))
 }
 
 fn damaged(path: &Path, place: &str, error: &ParquetError) -> anyhow::Error {
@@ -409,6 +405,7 @@ mod tests {
         let message = end[0].as_ref().unwrap_err().to_string();
         assert!(message.contains("a.parquet") && message.contains("256 times its size"), "{message}");
     }
+
     #[test]
     fn pages_that_claim_what_their_bytes_cannot_hold_are_refused_at_once() {
         let found = |name: &str| {

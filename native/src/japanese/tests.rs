@@ -7,6 +7,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use super::help::{shown, translated};
 use super::*;
 use crate::cli::Cli;
+use crate::cli::tests::for_each;
 
 fn tables() -> Tables {
     toml::from_str(include_str!("../../messages/ja.toml")).unwrap()
@@ -34,7 +35,7 @@ fn the_first_variable_that_is_set_decides_and_must_be_of_utf8() {
     assert!(!asks_for_japanese(|_| None));
 }
 
-/// Every text of the help, with the command it is of.
+/// Every text of a command's help, with its name.
 fn help_texts(command: &clap::Command, texts: &mut BTreeMap<String, String>) {
     let mut add = |text: &clap::builder::StyledStr| {
         texts.insert(text.to_string(), command.get_name().to_owned());
@@ -47,37 +48,28 @@ fn help_texts(command: &clap::Command, texts: &mut BTreeMap<String, String>) {
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let prose = after.lines().filter(|line| !line.is_empty() && !line.starts_with("  "));
     texts.extend(prose.map(|line| (line.to_owned(), command.get_name().to_owned())));
-    command.get_subcommands().for_each(|command| help_texts(command, texts));
 }
 
 #[test]
 fn every_help_text_is_translated_and_no_translation_is_left_over() {
     let mut texts = BTreeMap::new();
-    help_texts(&Cli::command(), &mut texts);
+    for_each(&Cli::command(), "anaume", &mut |command, _| help_texts(command, &mut texts));
     let help = tables().help;
     assert_none("help texts without a translation", texts.keys().filter(|text| !help.contains_key(*text)).cloned());
     assert_none("translations of help that is gone", help.into_keys().filter(|text| !texts.contains_key(text)));
 }
 
-/// The commands below one, each as the words that are typed.
-fn paths(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
-    found.push(path.to_vec());
-    for command in command.get_subcommands() {
-        paths(command, &[path, &[command.get_name().to_owned()]].concat(), found);
-    }
-}
-
 #[test]
 fn japanese_help_holds_no_english_sentence_and_fits_the_terminal() {
-    let mut found = Vec::new();
-    paths(&Cli::command(), &["anaume".to_owned()], &mut found);
+    let mut found: Vec<String> = Vec::new();
+    for_each(&Cli::command(), "anaume", &mut |_, path| found.push(path.to_owned()));
     let is_english = |line: &str| {
         let words = line.split(' ').filter(|word| word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_lowercase()));
         line.is_ascii() && words.count() > 2
     };
     for path in found {
         for (flag, width) in [("-h", 80), ("--help", 100), ("--help", 60)] {
-            let arguments = [&path[..], &[flag.to_owned()]].concat();
+            let arguments: Vec<&str> = path.split(' ').chain([flag]).collect();
             let error = translated(Cli::command()).try_get_matches_from(&arguments).unwrap_err();
             let help = shown(&error, width);
             let lines = help.lines().filter(|line| !line.contains("anaume "));
@@ -307,12 +299,11 @@ fn is_shown(text: &str, path: &Path, calls: &[String]) -> bool {
 fn plain(template: &str) -> String {
     let mut unnamed = 0;
     let (parts, end) = parse_holes(template);
-    let hole = |name: String| {
+    let mut hole = |name: String| {
         let is_unnamed = name == unnamed.to_string();
         unnamed += usize::from(is_unnamed);
         if is_unnamed { "{}".to_owned() } else { format!("{{{name}}}") }
     };
-    let mut hole = hole;
     parts.into_iter().map(|(before, name)| before + &hole(name)).collect::<String>() + &end
 }
 

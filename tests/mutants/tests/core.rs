@@ -8,6 +8,7 @@ mod comparison;
 mod masking;
 #[path = "../../metrics.rs"]
 mod metrics;
+// For its readers of figures, which `comparison.rs` uses; the rest of them are used by tests of figures, which are not here.
 #[path = "../../plot.rs"]
-#[allow(dead_code, reason = "another test uses its helpers")]
+#[allow(dead_code, reason = "tests of figures use the rest")]
 mod plot;
