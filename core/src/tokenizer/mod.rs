@@ -264,8 +264,8 @@ fn contained<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
     caught(
         || work().map_err(|cause| failed(cause.as_ref())),
         |text| {
-            let text = text.unwrap_or("the library gives no reason");
-            Error::Tokenizer { message: format!("its steps do not go together: {text}") }
+            let reason = text.unwrap_or("the library gives no reason");
+            Error::Tokenizer { message: format!("its steps do not go together: {reason}") }
         },
     )
 }
