@@ -37,6 +37,7 @@ mod plot_view;
 mod precision;
 mod pseudo_perplexity;
 mod public;
+mod ranks;
 mod report;
 mod retrieval;
 mod schema;

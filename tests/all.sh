@@ -51,6 +51,17 @@ if [ -z "${ANAUME_MECAB_DICTIONARY:-}" ]; then
   [ ! -d "$unidic" ] || export ANAUME_MECAB_DICTIONARY=$unidic/unidic_lite/dicdir
 fi
 
+# Ranks that train together: Open MPI, with what binds it to Rust.
+has_mpi() { command -v mpirun >/dev/null && command -v mpicc >/dev/null && [ -n "$(find /usr/lib /usr/local/lib -name 'libclang*.so*' 2>/dev/null)" ]; }
+has_mpi || install libopenmpi-dev openmpi-bin libclang-dev clang
+has_mpi || skip "no Open MPI, or no libclang: install libopenmpi-dev openmpi-bin libclang-dev clang to train on several ranks"
+
+# What checks the files of anaume launch.
+command -v shellcheck >/dev/null || install shellcheck
+kubernetes=$PWD/target/tools/kubernetes
+[ -d "$kubernetes" ] || python3 -m pip install --quiet --target "$kubernetes" kubernetes-validate >/dev/null 2>&1 || rm -rf "$kubernetes"
+[ ! -d "$kubernetes" ] || export ANAUME_KUBERNETES_VALIDATE=$kubernetes
+
 has_node() { command -v npm >/dev/null && node --version | grep -qE '^v(2[0-9]|[3-9][0-9])'; }
 
 export CARGO_TERM_COLOR=never
@@ -66,6 +77,11 @@ site() {
     target/release/anaume pretrain --recipe tiny --data "$work/data" --model "$work/model" --out "$work/run" --device cpu &&
     target/release/anaume eval all --model "$work/run/step-00000040" --out "$work/results" --bootstrap 100 --device cpu &&
     web/build.sh
+}
+
+# The program with MPI, beside the one without: of all that is built only the program itself differs.
+with_mpi() {
+  cargo build "${native[@]}" --features anaume/mpi --bin anaume && cp target/release/anaume target/release/anaume-mpi
 }
 
 e2e() {
@@ -109,17 +125,21 @@ mutants() {
   export CARGO_TARGET_DIR=$PWD/target/mutants
   # The tests pass without a mutant; cargo-mutants itself would look for them in the package that it changes.
   cargo test --package anaume-mutants --features mutants --profile mutants --locked --quiet -- "${skipped[@]}" >/dev/null || return 1
-  mutate() { # PACKAGE TESTS FILTERS… -- FILES…
-    local package=$1 tests=$2 filters=()
-    shift 2
+  mutate() { # PACKAGE TEST_PACKAGE TESTS FILTERS… -- FILES…
+    local package=$1 test_package=$2 tests=$3 filters=()
+    shift 3
     while [ "$1" != -- ]; do filters+=("$1"); shift; done
     shift
-    cargo mutants --config tests/mutants/mutants.toml --package "$package" "${@/#/--file=}" --cargo-test-arg=--test="$tests" \
-      --output "target/mutants/$tests" --no-times --colors never --baseline skip --timeout 60 --build-timeout 600 \
-      ${MUTANTS:+--shard "$MUTANTS" --sharding round-robin} -- -- "${filters[@]}"
+    cargo mutants --config tests/mutants/mutants.toml --package "$package" --test-package "$test_package" "${@/#/--file=}" \
+      --cargo-test-arg=--test="$tests" --output "target/mutants/$package-$tests" --no-times --colors never --baseline skip --timeout 60 \
+      --build-timeout 600 ${MUTANTS:+--shard "$MUTANTS" --sharding round-robin} -- -- "${filters[@]}"
   }
-  mutate anaume-core core --skip plot:: -- 'core/src/metrics/**' core/src/masking.rs || failed=1
-  mutate anaume native data:: files:: manifest:: "${skipped[@]}" -- 'native/src/data/*.rs' native/src/files.rs native/src/manifest.rs || failed=1
+  mutate anaume-core anaume-mutants core --skip plot:: -- 'core/src/metrics/**' core/src/masking.rs || failed=1
+  mutate anaume anaume-mutants native data:: files:: manifest:: "${skipped[@]}" -- 'native/src/data/*.rs' native/src/files.rs native/src/manifest.rs || failed=1
+  # With tensors a mutant takes half a minute, and with the program a whole one.
+  mutate anaume-core anaume-tests tensors weights:: model:: -- core/src/weights.rs core/src/header.rs || failed=1
+  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$PWD/tests/mutants/with_program.sh \
+    mutate anaume anaume-tests tensors checkpoint:: --skip run_killed --skip same_bits -- native/src/checkpoint.rs || failed=1
   return $failed
 }
 
@@ -148,12 +168,15 @@ if [ -z "$filter" ]; then
   step "format" cargo fmt --all --check
   step "supply chain" tests/supply.sh
 fi
+! has_mpi || step "program with MPI" with_mpi
 step "build" cargo build "${native[@]}" --all-targets
 # A test that hangs must not eat the summary.
 step "tests" timeout 2400 cargo test "${native[@]}" -- $filter --show-output
 if [ -z "$filter" ]; then
   # The lints see the program with SPIR-V kernels for real GPUs, which the tests cannot run.
-  step "lint" cargo clippy "${native[@]}" --all-targets --features anaume/vulkan -- --deny warnings
+  linted=anaume/vulkan
+  ! has_mpi || linted+=,anaume/mpi
+  step "lint" cargo clippy "${native[@]}" --all-targets --features "$linted" -- --deny warnings
   if web/build.sh --check; then
     step "site" site
     command -v chromium >/dev/null || install chromium

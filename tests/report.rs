@@ -41,6 +41,7 @@ fn step() -> StepRecord {
         mfu: Some(0.5),
         peak_memory_bytes: Some(1 << 40),
         loss_scale: Some(65_536.0),
+        reduction_wait_secs: Some(0.25),
         skipped: true,
     }
 }
@@ -83,7 +84,8 @@ fn the_names_of_the_fields_stay() {
     };
     let mut expected =
         "event step epoch loss accuracy learning_rate grad_norm tokens non_padding_tokens tokens_per_second \
-        non_padding_tokens_per_second data_wait_secs step_secs mfu peak_memory_bytes loss_scale skipped"
+        non_padding_tokens_per_second data_wait_secs step_secs mfu peak_memory_bytes loss_scale reduction_wait_secs \
+        skipped"
             .split_whitespace()
             .collect::<Vec<_>>();
     let step_names = names(Record::Step(step()));
@@ -122,10 +124,17 @@ fn fields_of_later_programs_are_skipped_and_optional_ones_may_lack() {
     let mut value: Value = serde_json::from_str(&Record::Step(step()).to_line()).expect("JSON");
     let fields = value.as_object_mut().expect("an object");
     fields.insert("energy_joules".into(), json!(1));
-    for optional in ["mfu", "peak_memory_bytes", "loss_scale", "skipped"] {
+    for optional in ["mfu", "peak_memory_bytes", "loss_scale", "reduction_wait_secs", "skipped"] {
         fields.remove(optional).expect("was there");
     }
-    let expected = StepRecord { mfu: None, peak_memory_bytes: None, loss_scale: None, skipped: false, ..step() };
+    let expected = StepRecord {
+        mfu: None,
+        peak_memory_bytes: None,
+        loss_scale: None,
+        reduction_wait_secs: None,
+        skipped: false,
+        ..step()
+    };
     assert_eq!(Record::from_line(&value.to_string()).expect("readable"), Record::Step(expected));
 }
 

@@ -164,6 +164,11 @@ impl Table {
         Ok(Self { name: name.into(), parts: source.rows(name, shape, init)? })
     }
 
+    /// The parameter's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Rows in all.
     pub fn num_rows(&self) -> usize {
         self.parts.iter().map(|part| part.dims()[0]).sum()

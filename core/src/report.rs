@@ -167,6 +167,9 @@ pub struct StepRecord {
     /// Factor on the loss in mixed precision.
     #[serde(default)]
     pub loss_scale: Option<f64>,
+    /// Seconds that the step waited for the sums of gradients after its last backward pass, where ranks share a batch out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reduction_wait_secs: Option<f64>,
     /// Whether the weights were left as they were because the step was not finite.
     #[serde(default)]
     pub skipped: bool,

@@ -1,7 +1,7 @@
 //! One optimizer step: micro-batches in, parameters changed or a refusal out.
 
 use anaume_shaders::clip::Clip;
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
@@ -9,7 +9,7 @@ use crate::config::LOGITS_AT_ONCE;
 use crate::error::{Error, Result};
 use crate::layers::{ParameterVisitor, Parameters, Precision, rows};
 use crate::loss;
-use crate::modernbert::MaskedLm;
+use crate::modernbert::{MaskedLm, Pass};
 use crate::optim::{AdamW, GradientSums};
 use crate::weights::read_back;
 
@@ -86,6 +86,16 @@ impl Trainer {
 
     /// Adds the gradients of one micro-batch of a batch with `num_masked` masked tokens in all. Enqueues work only.
     pub fn accumulate(&mut self, batch: &Batch, num_masked: usize) -> Result<()> {
+        self.accumulate_parts(batch, num_masked, None)
+    }
+
+    /// [`Self::accumulate`], then gives each parameter's sum of gradients away, under its name and flat, as soon as the backward
+    /// pass is beyond the parameter: others can work on it meanwhile. Here it is summed no more.
+    pub fn accumulate_and_give(&mut self, batch: &Batch, num_masked: usize, give: Give<'_>) -> Result<()> {
+        self.accumulate_parts(batch, num_masked, Some(give))
+    }
+
+    fn accumulate_parts(&mut self, batch: &Batch, num_masked: usize, mut give: Option<Give<'_>>) -> Result<()> {
         if batch.masked.is_empty() {
             return Ok(());
         }
@@ -93,20 +103,20 @@ impl Trainer {
         let model = self.model.clone();
         let inputs = model.encoder.inputs(&batch.sequences)?;
         let pass = model.encoder.pass(&inputs);
-        // What each segment takes: the whole encoder, or the embedding and each layer. The first makes its own of the tokens' ids.
-        let mut taken = vec![None];
-        if self.recompute {
-            taken.extend(self.layer_inputs(batch)?.into_iter().map(|x_td| Some(leaf(x_td))));
-        }
-        let recompute = self.recompute;
-        let run = |segment: usize, x_td: Option<Tensor<2>>| match x_td {
-            None if recompute => pass.embed(),
-            None => pass.all(|_, _| ()),
-            Some(x_td) => pass.layer(segment - 1, x_td),
+        let mut parts = match &give {
+            _ if self.recompute => self.recomputed_parts(batch)?,
+            Some(_) => parts(&pass),
+            None => vec![Part { x_td: None, y_td: Some(pass.all(|_, _| ())) }],
         };
+        self.gradients.count_from_here();
+        // The head may use the embedding too.
+        let embedding = model.encoder.embedding().name();
         let mut gradient_td = None;
-        while let Some(x_td) = taken.pop() {
-            let y_td = run(taken.len(), x_td.clone());
+        while let Some(Part { x_td, y_td }) = parts.pop() {
+            let y_td = y_td.unwrap_or_else(|| match x_td.clone() {
+                None => pass.embed(),
+                Some(x_td) => pass.layer(parts.len() - 1, x_td),
+            });
             let root = match gradient_td {
                 None => self.accumulate_head(&model, y_td, batch, num_masked)?,
                 Some(gradient_td) => with_gradient(y_td, gradient_td),
@@ -114,8 +124,21 @@ impl Trainer {
             let mut gradients = root.backward();
             self.gradients.add(&mut self.model, &mut gradients)?;
             gradient_td = x_td.and_then(|x_td| x_td.grad_remove(&mut gradients));
+            if let Some(give) = &mut give {
+                self.gradients
+                    .take_added(|name| name == embedding && !parts.is_empty())
+                    .into_iter()
+                    .try_for_each(give)?;
+            }
         }
         Ok(())
+    }
+
+    /// The embedding and each layer, to be computed again from what they take.
+    fn recomputed_parts(&self, batch: &Batch) -> Result<Vec<Part>> {
+        let mut parts = vec![Part { x_td: None, y_td: None }];
+        parts.extend(self.layer_inputs(batch)?.into_iter().map(|x_td| Part { x_td: Some(leaf(x_td)), y_td: None }));
+        Ok(parts)
     }
 
     /// What each layer takes, `[t, d]`. Computed without a graph: one that nobody walks back keeps its tensors until another is
@@ -150,6 +173,29 @@ impl Trainer {
         }
         Ok(with_gradient(hidden_md, Tensor::cat(gradients_md, 0)))
     }
+}
+
+/// Who is given sums of gradients: a parameter's name, and its sum, flat.
+pub type Give<'a> = &'a mut dyn FnMut((String, Tensor<1>)) -> Result<()>;
+
+/// A part of an encoder in a backward pass, with a graph of its own: the embedding, a layer, or all of it.
+struct Part {
+    /// What it takes, `[t, d]`. The embedding makes its own of the tokens' ids.
+    x_td: Option<Tensor<2>>,
+    /// What it makes of it, `[t, d]`; `None` where that is computed again.
+    y_td: Option<Tensor<2>>,
+}
+
+/// The embedding and each layer.
+fn parts(pass: &Pass<'_>) -> Vec<Part> {
+    let mut y_td = pass.embed();
+    let mut parts = vec![Part { x_td: None, y_td: Some(y_td.clone()) }];
+    for layer in 0..pass.num_layers() {
+        let x_td = leaf(y_td.inner());
+        y_td = pass.layer(layer, x_td.clone());
+        parts.push(Part { x_td: Some(x_td), y_td: Some(y_td.clone()) });
+    }
+    parts
 }
 
 /// The beginning of a graph.
@@ -221,6 +267,21 @@ impl<M: Parameters + Clone> Trainer<M> {
         (sums_2.narrow(0, 0, 1) * (self.scale() / count as f64)).backward()
     }
 
+    /// Takes out the sums `[2]` (losses, right answers) since the last step, or since they were taken; `None` of nothing.
+    pub fn take_sums(&mut self) -> Option<Tensor<1>> {
+        self.sums.take()
+    }
+
+    /// Puts sums over a whole batch, as [`Self::take_sums`] and [`Trainer::accumulate_and_give`] gave of parts of it, in the
+    /// place of this trainer's own.
+    pub fn put_sums(&mut self, sums: [f32; 2], gradients: Vec<(String, Vec<f32>)>, device: &Device) {
+        self.sums = Some(Tensor::from_data(sums, device));
+        for (name, values) in gradients {
+            let len = values.len();
+            self.gradients.insert(&name, Tensor::from_data(TensorData::new(values, [len]), device));
+        }
+    }
+
     /// Forgets the micro-batches since the last step.
     pub fn discard(&mut self) {
         self.gradients = GradientSums::default();
@@ -276,6 +337,16 @@ impl Evaluation {
         self.num_correct += f64::from(sums[1]);
         self.num_masked += batch.masked.len();
         Ok(())
+    }
+
+    /// What one evaluation is told of others: sums of losses, of right answers and of masked tokens.
+    pub fn sums(&self) -> [f64; 3] {
+        [self.loss_sum, self.num_correct, self.num_masked as f64]
+    }
+
+    /// Of the sums of several evaluations' [`Self::sums`].
+    pub fn of_sums([loss_sum, num_correct, num_masked]: [f64; 3]) -> Self {
+        Self { loss_sum, num_correct, num_masked: num_masked as usize }
     }
 
     /// Mean loss of the masked tokens; NaN of none.

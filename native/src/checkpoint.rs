@@ -20,6 +20,8 @@ use crate::exit::{Coded, Exit};
 use crate::files::{REPLACED, STAGED, WRITING, read, read_versioned, sync_dir, write_dir_atomic};
 use crate::manifest::Manifest;
 pub use crate::manifest::{MANIFEST, verify};
+use crate::ranks::Ranks;
+use crate::reduce::gather_moments;
 
 /// Version of `trainer.json`.
 const FORMAT_VERSION: u32 = 1;
@@ -95,31 +97,39 @@ pub fn folder(run: &Path, step: u64) -> PathBuf {
     run.join(format!("{FOLDER_PREFIX}{step:08}"))
 }
 
-/// Writes the checkpoint of `state.step` with the files of its tokenizer; completes the state's hash.
+/// Writes the checkpoint of `state.step` with the files of its tokenizer, on rank 0; completes the state's hash. Fails where ranks
+/// have other parameters than rank 0.
 pub fn save(
     run: &Path,
     trainer: &mut Trainer,
     config: &ModelConfig,
     tokenizer_files: &[(&'static str, Vec<u8>)],
     state: &mut TrainerState,
+    ranks: &Ranks,
 ) -> anyhow::Result<PathBuf> {
     let parameters = pollster::block_on(read_parameters(&mut trainer.model))?;
     state.parameters_blake3 = parameters_hash(&parameters).to_hex().to_string();
     state.optimizer_steps = trainer.optimizer.num_steps;
     state.loss_scale = trainer.loss_scale;
+    ranks.require_same(&serde_json::json!({ "parameters": state.parameters_blake3 }))?;
+    let path = folder(run, state.step);
+    if !ranks.is_root() {
+        drop(parameters);
+        gather_moments(trainer, ranks)?;
+        return Ok(path);
+    }
     let weights = write_safetensors(&parameters, StoredType::F32)?;
     // The moments are twice as large: not both at once.
     drop(parameters);
     let mut files: Vec<(&str, Vec<u8>)> = vec![
         ("config.json", config.to_json(StoredType::F32)),
         ("model.safetensors", weights),
-        (MOMENTS, write_safetensors(&pollster::block_on(trainer.optimizer.read_state())?, StoredType::F32)?),
+        (MOMENTS, write_safetensors(&gather_moments(trainer, ranks)?, StoredType::F32)?),
         (STATE, serde_json::to_vec_pretty(state)?),
     ];
     files.extend_from_slice(tokenizer_files);
     files.push((MANIFEST, Manifest::of(state.step, &files).to_json()?));
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-    let path = folder(run, state.step);
     // The same state may be there already: then the good folder is not touched.
     if verify(&path).is_err() || load_state(&path)? != *state {
         write_dir_atomic(&path, &files, true)?;

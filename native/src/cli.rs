@@ -9,8 +9,8 @@ use anaume_core::report::schema::DOCUMENTS;
 
 use crate::files::make_dir;
 use crate::{
-    bench, checkpoints, data, device, doctor, eval, export, fill_mask, hub, leaderboard, merge, model, quickstart,
-    schema, site, tokenizer, train, verify,
+    bench, checkpoints, data, device, doctor, eval, export, fill_mask, hub, launch, leaderboard, merge, model,
+    quickstart, schema, site, tokenizer, train, verify,
 };
 
 /// Japanese ModernBERT, from tokenizer to answers, on any GPU or the CPU.
@@ -82,6 +82,14 @@ pub enum Command {
         anaume pretrain --recipe tiny --data data/ --model model/ --out run/ --resume"
     )]
     Pretrain(train::Args),
+    /// Print what starts a training run on several GPUs and machines: a script or a manifest
+    #[command(
+        after_help = "Examples:\n  anaume launch mpirun --gpus 4 -- --recipe train --data data/ --model model/ --out run/ > train.sh\n  \
+        anaume launch slurm --nodes 8 --gpus 4 --time 12:00:00 -- --recipe train --data data/ --model model/ --out run/ > train.sh\n  \
+        anaume launch kubernetes --nodes 2 --gpus 8 -- --recipe train --data data/ --model model/ --out run/ > train.yaml\n\n\
+        The program that it starts is to be built with MPI: cargo build --release --features mpi"
+    )]
+    Launch(launch::Args),
     /// List, check and remove the checkpoints of a run
     #[command(
         subcommand,
@@ -191,6 +199,7 @@ impl Command {
             Self::Model(command) => model::run(command),
             Self::Data(command) => data::run(&command),
             Self::Pretrain(args) => train::run(&args),
+            Self::Launch(args) => launch::run(&args),
             Self::Checkpoints(command) => checkpoints::run(&command),
             Self::FillMask(args) => fill_mask::fill_mask(&args),
             Self::Embed(args) => fill_mask::embed(&args),

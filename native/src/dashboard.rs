@@ -287,6 +287,7 @@ mod tests {
             mfu: Some(0.4),
             peak_memory_bytes: Some(3 << 30),
             loss_scale: None,
+            reduction_wait_secs: None,
             skipped: false,
         }
     }

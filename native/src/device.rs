@@ -146,19 +146,44 @@ pub struct Ready {
 impl Choice {
     /// Opens the device.
     pub fn open(&self) -> anyhow::Result<Ready> {
+        self.open_nth(0)
+    }
+
+    /// Opens the device for process `number` of several on this machine: each gets a GPU of its own.
+    pub fn open_nth(&self, number: usize) -> anyhow::Result<Ready> {
+        let adapters = if *self == Self::Cpu { Vec::new() } else { adapters() };
         match self {
             Self::Cpu => Ok(cpu()),
-            Self::Auto => adapters().iter().find(|adapter| adapter.is_real()).map_or_else(|| Ok(cpu()), open_adapter),
-            Self::Gpu => match adapters().iter().find(|adapter| adapter.is_real()) {
+            Self::Auto | Self::Gpu => match own(&adapters, number)? {
                 Some(adapter) => open_adapter(adapter),
+                None if *self == Self::Auto => Ok(cpu()),
                 None => Err(Coded::error(Exit::Usage, "no GPU found; `anaume devices` lists what there is")),
             },
-            Self::Adapter(name) => match adapters().iter().find(|adapter| adapter.name == *name) {
+            Self::Adapter(name) => match adapters.iter().find(|adapter| adapter.name == *name) {
                 Some(adapter) => open_adapter(adapter),
                 None => {
                     Err(Coded::error(Exit::Usage, format!("no adapter {name}; `anaume devices` lists what there is")))
                 }
             },
+        }
+    }
+}
+
+/// The GPU of process `number`: of those that are like the first. A scheduler may show a process one alone.
+fn own(adapters: &[Adapter], number: usize) -> anyhow::Result<Option<&Adapter>> {
+    let Some(first) = adapters.iter().find(|adapter| adapter.is_real()) else { return Ok(None) };
+    let api = |adapter: &Adapter| adapter.name.split(':').next().unwrap_or_default().to_owned();
+    let alike: Vec<_> = adapters.iter().filter(|other| other.kind == first.kind && api(other) == api(first)).collect();
+    match alike.get(number) {
+        _ if alike.len() == 1 => Ok(Some(first)),
+        Some(adapter) => Ok(Some(adapter)),
+        None => {
+            let message = format!(
+                "this machine has {} GPUs, and this is process {} on it: start one process a GPU, or take --device cpu",
+                alike.len(),
+                number + 1
+            );
+            Err(Coded::error(Exit::Usage, message))
         }
     }
 }

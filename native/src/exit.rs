@@ -22,6 +22,14 @@ pub enum Exit {
     Interrupted = 75,
 }
 
+impl Exit {
+    /// The one with this code.
+    pub fn of(code: u8) -> Self {
+        let all = [Self::Usage, Self::Data, Self::Numerical, Self::Resource, Self::Network, Self::Interrupted];
+        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Failure)
+    }
+}
+
 /// An error that knows its exit code. Attach it with [`Coded::error`] or [`WithExit::exit`].
 #[derive(Debug)]
 pub struct Coded {

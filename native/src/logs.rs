@@ -301,6 +301,7 @@ mod tests {
             mfu: Some(0.4),
             peak_memory_bytes: None,
             loss_scale: None,
+            reduction_wait_secs: None,
             skipped: false,
         })
     }

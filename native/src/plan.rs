@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use anaume_core::batch::FrameIds;
+use anaume_core::batch::{Batch, FrameIds};
 use anaume_core::config::ModelConfig;
 use anaume_core::masking::MaskingConfig;
 use anaume_core::tokenizer::Tokenizer;
 use serde::Serialize;
 
 use crate::data::dataset::Dataset;
-use crate::data::loader::LoaderConfig;
+use crate::data::loader::{LoaderConfig, Tokenize, validation_batches};
+use crate::exit::{Coded, Exit};
 use crate::files::nearest;
 use crate::progress::{format_bytes, format_count, format_si};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Reduction};
 
 /// A variant as recipes spell it.
 pub fn name(variant: impl Serialize) -> String {
@@ -20,6 +21,17 @@ pub fn name(variant: impl Serialize) -> String {
 }
 
 impl Recipe {
+    /// Fails where rows are longer than what the model takes.
+    pub fn check_length(&self, model: &ModelConfig) -> anyhow::Result<()> {
+        let (length, largest) = (self.data.max_length, model.max_position_embeddings);
+        if length > largest {
+            let message =
+                format!("data.max_length is {length} and the model takes {largest} (`max_position_embeddings`)");
+            return Err(Coded::error(Exit::Usage, message));
+        }
+        Ok(())
+    }
+
     /// The loader's side of the recipe.
     pub fn loader_config(&self, tokenizer: &Tokenizer, model: &ModelConfig) -> LoaderConfig {
         let special = tokenizer.special();
@@ -40,6 +52,8 @@ impl Recipe {
 pub struct Plan {
     /// The recipe with every default and override.
     pub recipe: Recipe,
+    /// Processes that share each batch out.
+    pub num_ranks: usize,
     /// Data, model and run folders.
     pub data: PathBuf,
     /// Model folder.
@@ -73,7 +87,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Works out a plan for a run that may take `available` bytes, where that is known.
+    /// Works out a plan for a run of `num_ranks` ranks, each of which may take `available` bytes, where that is known.
     pub fn new(
         recipe: &Recipe,
         model: &ModelConfig,
@@ -81,38 +95,84 @@ impl Plan {
         device: &str,
         available: Option<u64>,
         places: [&Path; 3],
+        num_ranks: usize,
     ) -> Self {
+        let mut recipe = recipe.clone();
+        let exact = recipe.train.reduction == Reduction::Exact;
+        // So that every rank has one; exact sums depend on the micro-batches.
+        if !exact {
+            let share = recipe.train.batch_rows.div_ceil(num_ranks);
+            recipe.train.micro_batch_rows = recipe.train.micro_batch_rows.min(share);
+        }
         let [data, model_dir, out] = places.map(Path::to_path_buf);
         let row = recipe.data.max_length;
         let tokens_per_step = recipe.train.batch_rows * row;
         let documents = |split| dataset.manifest.splits.get(split).map_or(0, |split| split.documents);
-        let masked = |tokens: usize| (tokens as f64 * recipe.data.mask_probability) as usize;
+        let probability = recipe.data.mask_probability;
+        let masked = |tokens: usize| (tokens as f64 * probability) as usize;
         // While a checkpoint is written there are weights and moments on the device and as files, and the moments as read.
         let least = 32 * model.num_parameters() as u64;
         let bytes =
             if recipe.train.recompute { ModelConfig::recomputing_train_bytes } else { ModelConfig::train_bytes };
         let forecast = |tokens| bytes(model, tokens, masked(tokens)).max(least);
         let mut micro_batch_tokens = recipe.micro_batch_tokens();
-        while micro_batch_tokens > row && available.is_some_and(|available| available < forecast(micro_batch_tokens)) {
+        while !exact
+            && micro_batch_tokens > row
+            && available.is_some_and(|available| available < forecast(micro_batch_tokens))
+        {
             micro_batch_tokens = (micro_batch_tokens / 2).max(row);
         }
+        let total_tokens = tokens_per_step as u64 * recipe.train.max_steps;
+        let step_flops = model.train_flops(tokens_per_step, masked(tokens_per_step), row);
         Self {
-            recipe: recipe.clone(),
+            recipe,
+            num_ranks,
             data,
             model: model_dir,
             out,
             device: device.to_owned(),
             num_parameters: model.num_parameters(),
             tokens_per_step,
-            total_tokens: tokens_per_step as u64 * recipe.train.max_steps,
+            total_tokens,
             train_documents: documents("train"),
             test_documents: documents("test"),
             micro_batch_tokens,
             memory_bytes: forecast(micro_batch_tokens),
             available_bytes: available,
             checkpoint_bytes: 12 * model.num_parameters() as u64,
-            step_flops: model.train_flops(tokens_per_step, masked(tokens_per_step), row),
+            step_flops,
             step_secs: None,
+        }
+    }
+
+    /// The batches of the fixed validation set; none where the recipe or the data have none.
+    pub fn validation_set(
+        &self,
+        dataset: &Dataset,
+        loader_config: &LoaderConfig,
+        tokenize: Tokenize,
+    ) -> anyhow::Result<Vec<Batch>> {
+        let recipe = &self.recipe;
+        if recipe.validation.every_steps == 0 || self.test_documents == 0 {
+            return Ok(Vec::new());
+        }
+        let rows = (self.micro_batch_tokens / recipe.data.max_length).min(recipe.validation.max_rows).max(1);
+        validation_batches(dataset.split("test")?, loader_config, tokenize, rows, recipe.validation.max_rows)
+    }
+
+    fn print_ranks(&self) {
+        let train = &self.recipe.train;
+        let (ranks, reduction) = (self.num_ranks, name(train.reduction));
+        if ranks == 1 && train.reduction != Reduction::Exact {
+            return;
+        }
+        let sharded = if train.shard_optimizer { ", each with a part of the optimizer's state" } else { "" };
+        eprintln!("ranks       {ranks}, {reduction} sums of gradients{sharded}");
+        let micro_batches = train.batch_rows.div_ceil(train.micro_batch_rows);
+        if micro_batches < ranks {
+            eprintln!(
+                "warning: a batch has {micro_batches} micro-batches for {ranks} ranks: lower train.micro_batch_rows, or raise train.batch_rows"
+            );
         }
     }
 
@@ -156,6 +216,7 @@ impl Plan {
             format_count(schedule.warmup_steps),
         );
         eprintln!("device      {}", self.device);
+        self.print_ranks();
         let validation = match (self.recipe.validation.every_steps, self.test_documents) {
             (0, _) => "none (validation.every_steps is 0)".into(),
             (_, 0) => "none (no test split: prepare the data with --test-fraction)".into(),

@@ -117,6 +117,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         overrides: args.overrides.clone(),
         stop_after: None,
         on_nonfinite: None,
+        reduction: None,
         device: args.device.clone(),
         memory: None,
         plain: false,

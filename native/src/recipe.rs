@@ -44,6 +44,10 @@ pub struct TrainRecipe {
     pub recompute: bool,
     /// What a loss or gradient that is not finite does: `stop` the run, or `skip` the step.
     pub on_nonfinite: OnNonFinite,
+    /// How gradients are summed over ranks: `fast`, `fast-f16`, or `exact` for the same bits whatever the number of ranks.
+    pub reduction: Reduction,
+    /// Give each rank the optimizer's state of a part of every parameter alone (ZeRO stage 1): less memory, more messages.
+    pub shard_optimizer: bool,
 }
 
 /// Names of the policies.
@@ -57,6 +61,19 @@ pub enum OnNonFinite {
     Skip,
 }
 
+/// How gradients are summed over ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reduction {
+    /// In f32, in any order: 4 bytes a parameter and step.
+    #[default]
+    Fast,
+    /// In f16 between ranks and f32 within: 2 bytes a parameter and step.
+    FastF16,
+    /// In integers: any number of ranks gives the same bits. 8 bytes a parameter and step.
+    Exact,
+}
+
 impl Default for TrainRecipe {
     fn default() -> Self {
         Self {
@@ -67,6 +84,8 @@ impl Default for TrainRecipe {
             precision: Precision::F32,
             recompute: false,
             on_nonfinite: OnNonFinite::Stop,
+            reduction: Reduction::Fast,
+            shard_optimizer: false,
         }
     }
 }

@@ -1,20 +1,63 @@
 //! The record of a run: what it was asked to do (`run.json`) and what happened (`metrics.jsonl`).
 
+use std::fs::File;
 use std::path::Path;
 
 use anaume_core::config::ModelConfig;
 use anaume_core::report::{FORMAT_VERSION, Record, RunManifest, StartRecord};
+use anaume_core::train_step::Trainer;
+use anaume_core::weights::{parameters_hash, read_parameters};
 use anyhow::Context;
 
 use crate::checkpoint::{self, TrainerState};
+use crate::dashboard::Watch;
 use crate::data::dataset::Dataset;
 use crate::files::{read, write_atomic};
 use crate::host;
-use crate::logs::MetricsLog;
+use crate::logs::{MetricsLog, TensorBoardLog};
 use crate::plan::Plan;
 
 /// Name of the log in a run folder.
 pub const METRICS: &str = "metrics.jsonl";
+
+/// A run folder in use by the process that writes there: its logs, and where the run is watched.
+pub struct Journal {
+    metrics: MetricsLog,
+    tensorboard: TensorBoardLog,
+    /// Where the run is watched.
+    pub watch: Watch,
+    /// Held while the run is in use, so that a second process refuses the folder.
+    _lock: File,
+}
+
+impl Journal {
+    /// Opens the logs where the state stands, after the run folder was locked.
+    pub fn open(
+        out: &Path,
+        manifest: &RunManifest,
+        state: &TrainerState,
+        resumed: bool,
+        watch: Watch,
+        lock: File,
+    ) -> anyhow::Result<Self> {
+        let goes_on = check_log(out, state, resumed)?;
+        checkpoint::set_aside_after(out, state.step)?;
+        let metrics = open_logs(out, manifest, state, goes_on)?;
+        let tensorboard = TensorBoardLog::create(&out.join("tensorboard"), state.step + 1)?;
+        Ok(Self { metrics, tensorboard, watch, _lock: lock })
+    }
+
+    /// Writes a record down.
+    pub fn log(&mut self, record: &Record) -> anyhow::Result<()> {
+        self.metrics.append(record)?;
+        self.tensorboard.append(record)
+    }
+
+    /// Makes the log durable; its length in bytes.
+    pub fn sync(&self) -> anyhow::Result<u64> {
+        self.metrics.sync()
+    }
+}
 
 /// Everything that is needed to repeat a run.
 pub fn manifest(
@@ -54,6 +97,20 @@ pub fn identity(manifest: &RunManifest) -> String {
     blake3::hash(parts.to_string().as_bytes()).to_hex().to_string()
 }
 
+/// What all ranks must have in common.
+pub fn facts(manifest: &RunManifest, trainer: &mut Trainer, state: &TrainerState) -> anyhow::Result<serde_json::Value> {
+    let parameters = pollster::block_on(read_parameters(&mut trainer.model))?;
+    Ok(serde_json::json!({
+        "version": manifest.program_version,
+        "recipe": manifest.recipe,
+        "model": manifest.model_config,
+        "data": manifest.data_fingerprint,
+        "tokenizer": manifest.tokenizer_blake3,
+        "step": state.step,
+        "parameters": parameters_hash(&parameters).to_hex().as_str(),
+    }))
+}
+
 /// Says which recipe keys differ from those of the run so far.
 fn print_changes(before: &serde_json::Value, now: &serde_json::Value) {
     for (section, keys) in now.as_object().into_iter().flatten() {
@@ -68,7 +125,7 @@ fn print_changes(before: &serde_json::Value, now: &serde_json::Value) {
 
 /// Whether the run folder has a log to go on with, which must then be the checkpoint's: a new run has none, and neither
 /// has one that branches off from another's checkpoint, or whose log was moved away.
-pub fn check_log(out: &Path, state: &TrainerState, resumed: bool) -> anyhow::Result<bool> {
+fn check_log(out: &Path, state: &TrainerState, resumed: bool) -> anyhow::Result<bool> {
     let path = out.join(METRICS);
     let goes_on = resumed && path.exists() && !checkpoint::list(out)?.is_empty();
     if goes_on {
@@ -78,12 +135,7 @@ pub fn check_log(out: &Path, state: &TrainerState, resumed: bool) -> anyhow::Res
 }
 
 /// Opens `metrics.jsonl`, where the state stands if the run `goes_on` with it, and writes `run.json`.
-pub fn open_logs(
-    out: &Path,
-    manifest: &RunManifest,
-    state: &TrainerState,
-    goes_on: bool,
-) -> anyhow::Result<MetricsLog> {
+fn open_logs(out: &Path, manifest: &RunManifest, state: &TrainerState, goes_on: bool) -> anyhow::Result<MetricsLog> {
     let path = out.join(METRICS);
     let manifest_path = out.join("run.json");
     let mut metrics = match goes_on {

@@ -1,34 +1,35 @@
 //! `anaume pretrain`: the whole training loop, from a recipe to checkpoints.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anaume_core::batch::Batch;
 use anaume_core::config::ModelConfig;
-use anaume_core::optim::AdamW;
+use anaume_core::optim::{AdamW, Shard};
 use anaume_core::plot::{Run, loss_chart};
 use anaume_core::report::{Record, StepRecord, ValidationRecord};
 use anaume_core::tokenizer::Tokenizer;
 use anaume_core::train_step::{Evaluation, StepOutcome, Trainer};
-use anyhow::bail;
 use burn::tensor::Device;
 
 use crate::checkpoint::{self, TrainerState};
 use crate::dashboard::Watch;
 use crate::data::dataset::Dataset;
-use crate::data::loader::{Loader, LoaderConfig, Tokenize, validation_batches};
+use crate::data::loader::{Loader, Tokenize};
 use crate::device::{Choice, Ready, check_precision};
 use crate::exit::{Coded, Exit};
 use crate::figures::write_figure;
-use crate::files::{make_dir, read};
-use crate::logs::{MetricsLog, TensorBoardLog, read_metrics};
+use crate::files::read;
+use crate::logs::read_metrics;
 use crate::model::{load_config, load_masked_lm, tokenizer_files};
 use crate::plan::Plan;
 use crate::progress::format_count;
-use crate::recipe::{OnNonFinite, Recipe};
-use crate::run_record::{METRICS, check_log, identity, manifest, open_logs};
+use crate::ranks::Ranks;
+use crate::recipe::{OnNonFinite, Recipe, Reduction};
+use crate::reduce::{Reducer, gather_parameters};
+use crate::resume::{resume, take};
+use crate::run_record::{Journal, METRICS, facts, identity, manifest};
 use crate::signals::Interrupt;
 use crate::{bench, host};
 
@@ -59,6 +60,10 @@ pub struct Args {
     /// What a loss or gradient that is not finite does [default: the recipe's train.on_nonfinite]
     #[arg(long)]
     pub on_nonfinite: Option<OnNonFinite>,
+    /// How gradients are summed over ranks: exact gives the same bits whatever their number [default: the recipe's
+    /// train.reduction]
+    #[arg(long)]
+    pub reduction: Option<Reduction>,
     /// auto, cpu, gpu, or a name that `anaume devices` lists
     #[arg(long, default_value = "auto")]
     pub device: Choice,
@@ -78,42 +83,62 @@ pub struct Args {
 
 /// `anaume pretrain`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    let ranks = Ranks::join()?;
+    let trained = train(args, &ranks);
+    let is_root = ranks.is_root();
+    if let Some(parameters) = ranks.conclude(trained)?.filter(|_| is_root) {
+        println!("parameters blake3 {parameters}");
+    }
+    Ok(())
+}
+
+/// The whole run, on all ranks. Returns the hash of the final parameters, if it was more than a plan.
+fn train(args: &Args, ranks: &Ranks) -> anyhow::Result<Option<String>> {
+    let opened = ranks.all_fine(open(args, ranks))?;
+    let Opened { plan, config, dataset, ready } = opened;
+    if args.dry_run {
+        return dry_run(plan, &ready, args.json, ranks).map(|()| None);
+    }
+    if ranks.is_root() {
+        plan.print();
+    }
+    let interrupt = Interrupt::listen()?;
+    Session::open(args, plan, config, &dataset, ready, ranks)?.run(interrupt).map(Some)
+}
+
+/// What a run is made of.
+struct Opened {
+    plan: Plan,
+    config: ModelConfig,
+    dataset: Dataset,
+    ready: Ready,
+}
+
+fn open(args: &Args, ranks: &Ranks) -> anyhow::Result<Opened> {
     let mut recipe = Recipe::load(&args.recipe, &args.overrides)?;
     recipe.train.on_nonfinite = args.on_nonfinite.unwrap_or(recipe.train.on_nonfinite);
+    recipe.train.reduction = args.reduction.unwrap_or(recipe.train.reduction);
     let config = load_config(&args.model)?;
     let dataset = Dataset::open(&args.data)?;
-    let ready = args.device.open()?;
+    let ready = args.device.open_nth(ranks.local_rank)?;
     check_precision(&ready.device, recipe.train.precision)?;
-    check_length(&recipe, &config)?;
+    recipe.check_length(&config)?;
     let on_host = ready.device == Device::flex();
     let available = match args.memory {
         Some(gib) => Some((gib * f64::from(1 << 30)) as u64),
-        None => host::available_memory_bytes().filter(|_| on_host),
+        None => host::available_memory_bytes().filter(|_| on_host).map(|bytes| bytes / ranks.local_size as u64),
     };
     let places = [args.data.as_path(), &args.model, &args.out];
-    let plan = Plan::new(&recipe, &config, &dataset, &ready.description, available, places);
-    if args.dry_run {
-        return dry_run(plan, &ready, args.json);
-    }
-    plan.print();
-    let interrupt = Interrupt::listen()?;
-    let parameters = Session::open(args, plan, config, &dataset, ready)?.run(interrupt)?;
-    println!("parameters blake3 {parameters}");
-    Ok(())
+    let plan = Plan::new(&recipe, &config, &dataset, &ready.description, available, places, ranks.size);
+    Ok(Opened { plan, config, dataset, ready })
 }
 
-fn check_length(recipe: &Recipe, config: &ModelConfig) -> anyhow::Result<()> {
-    let (length, largest) = (recipe.data.max_length, config.max_position_embeddings);
-    if length > largest {
-        let message = format!("data.max_length is {length} and the model takes {largest} (`max_position_embeddings`)");
-        bail!(Coded::error(Exit::Usage, message));
-    }
-    Ok(())
-}
-
-fn dry_run(mut plan: Plan, ready: &Ready, json: bool) -> anyhow::Result<()> {
+fn dry_run(mut plan: Plan, ready: &Ready, json: bool, ranks: &Ranks) -> anyhow::Result<()> {
     let peak = bench::matmul_peak(&ready.device, plan.recipe.train.precision)?;
-    plan.step_secs = Some(plan.step_flops / peak);
+    plan.step_secs = Some(plan.step_flops / peak / ranks.size as f64);
+    if !ranks.is_root() {
+        return Ok(());
+    }
     if json {
         println!("{}", serde_json::to_string_pretty(&plan)?);
     } else {
@@ -122,8 +147,8 @@ fn dry_run(mut plan: Plan, ready: &Ready, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A run folder in use: the trainer, where it stands, and its logs.
-struct Session {
+/// A run: the trainer, where it stands, and its logs.
+struct Session<'a> {
     plan: Plan,
     config: ModelConfig,
     tokenizer_files: Vec<(&'static str, Vec<u8>)>,
@@ -131,50 +156,73 @@ struct Session {
     state: TrainerState,
     loader: Loader,
     validation: Vec<Batch>,
-    metrics: MetricsLog,
-    tensorboard: TensorBoardLog,
     matmul_peak: f64,
     stop_after: u64,
-    watch: Watch,
-    /// Held while the run is in use, so that a second process refuses the folder.
-    _lock: File,
+    ranks: &'a Ranks,
+    /// None where one process sums what it computes itself.
+    reducer: Option<Reducer>,
+    /// Of the rank that writes.
+    journal: Option<Journal>,
 }
 
-impl Session {
-    fn open(args: &Args, plan: Plan, config: ModelConfig, dataset: &Dataset, ready: Ready) -> anyhow::Result<Self> {
+impl<'a> Session<'a> {
+    fn open(
+        args: &Args,
+        mut plan: Plan,
+        config: ModelConfig,
+        dataset: &Dataset,
+        ready: Ready,
+        ranks: &'a Ranks,
+    ) -> anyhow::Result<Self> {
         let out = &args.out;
-        make_dir(out)?;
-        let lock = checkpoint::lock(out)?;
-        checkpoint::clear_leftovers(out)?;
-        let tokenizer = crate::tokenizer::load(&args.model)?;
-        anaume_core::infer::check_rows(config.vocab_size, &tokenizer)?;
-        let loader_config = plan.recipe.loader_config(&tokenizer, &config);
-        let tokenizer_hash = blake3::hash(&read(&crate::tokenizer::vocabulary(&args.model)?)?).to_hex().to_string();
-        let manifest = manifest(&plan, &config, dataset, &tokenizer_hash)?;
-        let identity = identity(&manifest);
+        let taken = ranks.all_fine(if ranks.is_root() { take(args).map(Some) } else { Ok(None) })?;
+        let (lock, resumed) = taken.unzip();
+        // One rank looks for the checkpoint, all read it.
+        let resumed = ranks.root_says(resumed.flatten().map(|path| path.display().to_string()).unwrap_or_default())?;
+        let resumed = (!resumed.is_empty()).then(|| PathBuf::from(resumed));
+        plan.micro_batch_tokens = ranks.least(plan.micro_batch_tokens as u64)? as usize;
+        let train = plan.recipe.train.clone();
 
-        let resumed = checkpoint_to_resume(args)?;
-        let parameters_dir = resumed.as_deref().unwrap_or(&args.model);
-        let model = load_masked_lm(parameters_dir, &config, &ready.device)?;
-        let mut trainer = Trainer::new(model, AdamW::new(plan.recipe.optim), plan.recipe.train.precision)?;
-        trainer.recompute = plan.recipe.train.recompute;
-        let state = match &resumed {
-            Some(dir) => resume(dir, &mut trainer, &identity)?,
-            None => TrainerState::start(identity),
+        let load = || {
+            let tokenizer = crate::tokenizer::load(&args.model)?;
+            anaume_core::infer::check_rows(config.vocab_size, &tokenizer)?;
+            let loader_config = plan.recipe.loader_config(&tokenizer, &config);
+            let tokenizer_hash = blake3::hash(&read(&crate::tokenizer::vocabulary(&args.model)?)?).to_hex().to_string();
+            let manifest = manifest(&plan, &config, dataset, &tokenizer_hash)?;
+            let model = load_masked_lm(resumed.as_deref().unwrap_or(&args.model), &config, &ready.device)?;
+            let mut optimizer = AdamW::new(plan.recipe.optim);
+            if train.shard_optimizer {
+                optimizer.shard = Shard { index: ranks.rank, count: ranks.size };
+            }
+            let mut trainer = Trainer::new(model, optimizer, train.precision)?;
+            trainer.recompute = train.recompute;
+            let identity = identity(&manifest);
+            let state = match &resumed {
+                Some(dir) => resume(dir, &mut trainer, &identity)?,
+                None => TrainerState::start(identity),
+            };
+            let tokenize = tokenize(tokenizer);
+            let validation = plan.validation_set(dataset, &loader_config, tokenize.clone())?;
+            let num_threads = plan.recipe.data.num_threads;
+            let loader = Loader::new(dataset.split("train")?, loader_config, tokenize, state.cursor, num_threads)?;
+            let matmul_peak = bench::matmul_peak(&ready.device, train.precision)?;
+            Ok((manifest, trainer, state, loader, validation, matmul_peak, tokenizer_files(&args.model)?))
         };
-        let tokenize = tokenize(tokenizer);
-        let validation = validation_set(&plan, dataset, &loader_config, tokenize.clone())?;
-        let num_threads = plan.recipe.data.num_threads;
-        let loader = Loader::new(dataset.split("train")?, loader_config, tokenize, state.cursor, num_threads)?;
-        let stop_after = args.stop_after.unwrap_or(u64::MAX).min(plan.recipe.train.max_steps);
-        let matmul_peak = bench::matmul_peak(&ready.device, plan.recipe.train.precision)?;
-        let tokenizer_files = tokenizer_files(&args.model)?;
+        let loaded = ranks.all_fine(load())?;
+        let (manifest, mut trainer, state, loader, validation, matmul_peak, tokenizer_files) = loaded;
+        ranks.require_same(&facts(&manifest, &mut trainer, &state)?)?;
+        let alone = ranks.size == 1 && train.reduction != Reduction::Exact;
+        let reducer = (!alone).then(|| Reducer::new(&mut trainer.model, train.reduction, &ready.device)).transpose()?;
         // Last: whatever fails before leaves checkpoints and logs of an earlier session as they are.
-        let goes_on = check_log(out, &state, resumed.is_some())?;
-        checkpoint::set_aside_after(out, state.step)?;
-        let metrics = open_logs(out, &manifest, &state, goes_on)?;
-        let watch = Watch::new(plan.recipe.train.max_steps, state.step, args.plain);
-        let tensorboard = TensorBoardLog::create(&out.join("tensorboard"), state.step + 1)?;
+        let open_journal = |lock| {
+            if let Some(dir) = &resumed {
+                eprintln!("resumed     {} at step {}", dir.display(), format_count(state.step));
+            }
+            let watch = Watch::new(train.max_steps, state.step, args.plain);
+            Journal::open(out, &manifest, &state, resumed.is_some(), watch, lock)
+        };
+        let journal = ranks.all_fine(lock.map(open_journal).transpose())?;
+        let stop_after = args.stop_after.unwrap_or(u64::MAX).min(train.max_steps);
         Ok(Self {
             plan,
             config,
@@ -183,12 +231,11 @@ impl Session {
             state,
             loader,
             validation,
-            metrics,
-            tensorboard,
             matmul_peak,
             stop_after,
-            watch,
-            _lock: lock,
+            ranks,
+            reducer,
+            journal,
         })
     }
 
@@ -197,7 +244,7 @@ impl Session {
         let recipe = self.plan.recipe.clone();
         self.validate_if_due(interrupt)?;
         while self.state.step < self.stop_after {
-            if interrupt.is_set() {
+            if self.ranks.any(interrupt.is_set()) {
                 return self.interrupted();
             }
             let record = match self.step(interrupt) {
@@ -207,7 +254,7 @@ impl Session {
             };
             // A step that cannot be logged is not saved either: a resume takes it again.
             self.log(&Record::Step(record.clone()))?;
-            self.watch.step(&record);
+            self.show(|watch| watch.step(&record));
             let step = self.state.step;
             self.validate_if_due(interrupt)?;
             if step < self.stop_after && step.is_multiple_of(recipe.checkpoint.every_steps) {
@@ -215,18 +262,28 @@ impl Session {
             }
         }
         let path = self.save()?;
-        let figure = self.plot()?;
-        self.watch.finish(&format!("{} written", path.display()));
-        eprintln!("loss curve  {} and .png", figure.display());
-        eprintln!("checkpoint  {}", path.display());
+        if let Some(journal) = self.journal.take() {
+            let figure = self.plot()?;
+            journal.watch.finish(&format!("{} written", path.display()));
+            eprintln!("loss curve  {} and .png", figure.display());
+            eprintln!("checkpoint  {}", path.display());
+        }
         Ok(self.state.parameters_blake3)
+    }
+
+    /// Shows something where the run is watched.
+    fn show(&self, what: impl FnOnce(&Watch)) {
+        if let Some(journal) = &self.journal {
+            what(&journal.watch);
+        }
     }
 
     /// One optimizer step. `None` if a signal came before its gradients were complete: then it has not happened.
     fn step(&mut self, interrupt: &Interrupt) -> anyhow::Result<Option<StepRecord>> {
         let train = self.plan.recipe.train.clone();
         let start = Instant::now();
-        let (mut micro_batches, cursor) = self.micro_batches()?;
+        let read = self.micro_batches();
+        let (mut micro_batches, cursor) = self.ranks.all_fine(read)?;
         let data_wait_secs = start.elapsed().as_secs_f64();
         let schedule = self.plan.recipe.schedule;
         let learning_rate = self.plan.recipe.optim.lr * schedule.factor(self.state.step, train.max_steps);
@@ -242,7 +299,7 @@ impl Session {
         // is not finite, or an overflow at scale 1, is no matter of the scale.
         let overflow = outcome.loss.is_finite() && loss_scale.is_some_and(|scale| scale > 1.0);
         if !outcome.applied && !overflow && train.on_nonfinite == OnNonFinite::Stop {
-            return Err(self.non_finite(&micro_batches, outcome));
+            return Err(self.ranks.agreed(self.non_finite(&micro_batches, outcome)));
         }
         let step_secs = start.elapsed().as_secs_f64();
         let sum = |of: fn(&Batch) -> usize| micro_batches.iter().map(of).sum::<usize>() as u64;
@@ -261,10 +318,11 @@ impl Session {
             non_padding_tokens_per_second: real_tokens as f64 / step_secs,
             data_wait_secs,
             step_secs,
-            mfu: Some(flops / step_secs / self.matmul_peak),
+            mfu: Some(flops / step_secs / self.matmul_peak / self.ranks.size as f64),
             peak_memory_bytes: host::peak_memory_bytes(),
             loss_scale,
             skipped: !outcome.applied,
+            reduction_wait_secs: self.reducer.as_ref().map(|reducer| reducer.wait.as_secs_f64()),
         };
         self.state.step += 1;
         self.state.cursor = cursor;
@@ -281,15 +339,24 @@ impl Session {
         interrupt: &Interrupt,
     ) -> anaume_core::Result<Option<StepOutcome>> {
         let num_masked = micro_batches.iter().map(|batch| batch.masked.len()).sum();
-        for batch in micro_batches {
-            if interrupt.is_set() {
-                self.trainer.discard();
-                return Ok(None);
+        if let Some(reducer) = &mut self.reducer {
+            reducer.accumulate(&mut self.trainer, micro_batches, num_masked, self.ranks)?;
+        } else {
+            for batch in micro_batches {
+                if interrupt.is_set() {
+                    self.trainer.discard();
+                    return Ok(None);
+                }
+                self.trainer.accumulate(batch, num_masked)?;
             }
-            self.trainer.accumulate(batch, num_masked)?;
         }
         // The step's only wait for the device.
-        pollster::block_on(self.trainer.finish(num_masked, learning_rate)).map(Some)
+        let outcome = pollster::block_on(self.trainer.finish(num_masked, learning_rate))?;
+        let shard = self.trainer.optimizer.shard;
+        if shard.count > 1 && outcome.applied {
+            gather_parameters(&mut self.trainer.model, shard, self.ranks)?;
+        }
+        Ok(Some(outcome))
     }
 
     /// Halves the micro-batches of this step and of those to come where the device ran out of memory. The error where that is
@@ -298,16 +365,18 @@ impl Session {
         let largest = micro_batches.iter().map(|batch| batch.num_tokens).max().unwrap_or_default();
         let before = micro_batches.len();
         let parts: Vec<Batch> = micro_batches.into_iter().flat_map(|batch| batch.split(largest.div_ceil(2))).collect();
-        if !error.is_out_of_memory() || parts.len() == before {
+        // The ranks share one batch out: one alone cannot cut it otherwise.
+        if self.reducer.is_some() || !error.is_out_of_memory() || parts.len() == before {
             return Err(error.into());
         }
         self.trainer.discard();
         self.plan.micro_batch_tokens = largest.div_ceil(2);
-        self.watch.note(&format!(
+        let note = format!(
             "warning: the device has no room for {} tokens at once: from here on {} at a time, for the same batch",
             format_count(largest as u64),
             format_count(self.plan.micro_batch_tokens as u64)
-        ));
+        );
+        self.show(|watch| watch.note(&note));
         Ok(parts)
     }
 
@@ -349,7 +418,7 @@ impl Session {
         }
         let Some(record) = self.validate(interrupt)? else { return Ok(()) };
         self.state.validated_step = Some(step);
-        self.watch.validation(&record);
+        self.show(|watch| watch.validation(&record));
         self.log(&Record::Validation(record))
     }
 
@@ -357,12 +426,15 @@ impl Session {
     fn validate(&self, interrupt: &Interrupt) -> anyhow::Result<Option<ValidationRecord>> {
         let start = Instant::now();
         let (model, mut evaluation) = (self.trainer.frozen_model()?, Evaluation::default());
-        for batch in &self.validation {
-            if interrupt.is_set() {
+        for batch in self.validation.iter().skip(self.ranks.rank).step_by(self.ranks.size) {
+            if self.ranks.size == 1 && interrupt.is_set() {
                 return Ok(None);
             }
             pollster::block_on(evaluation.add(&model, batch))?;
         }
+        let mut sums = evaluation.sums();
+        self.ranks.sum_f64(&mut sums);
+        let evaluation = Evaluation::of_sums(sums);
         if evaluation.num_masked == 0 {
             return Ok(None);
         }
@@ -376,32 +448,45 @@ impl Session {
     }
 
     fn log(&mut self, record: &Record) -> anyhow::Result<()> {
-        self.metrics.append(record)?;
-        self.tensorboard.append(record)
+        let logged = self.journal.as_mut().map_or(Ok(()), |journal| journal.log(record));
+        self.ranks.all_fine(logged)
     }
 
     fn save(&mut self) -> anyhow::Result<PathBuf> {
-        self.state.metrics_bytes = self.metrics.sync()?;
+        if let Some(journal) = &self.journal {
+            self.state.metrics_bytes = journal.sync()?;
+        }
         let out = self.plan.out.clone();
-        let path = checkpoint::save(&out, &mut self.trainer, &self.config, &self.tokenizer_files, &mut self.state)?;
-        checkpoint::prune(&out, self.plan.recipe.checkpoint.keep, &path)?;
+        let (trainer, state) = (&mut self.trainer, &mut self.state);
+        let path = checkpoint::save(&out, trainer, &self.config, &self.tokenizer_files, state, self.ranks)?;
+        if self.ranks.is_root() {
+            checkpoint::prune(&out, self.plan.recipe.checkpoint.keep, &path)?;
+        }
         Ok(path)
     }
 
     fn interrupted(mut self) -> anyhow::Result<String> {
         let path = self.save()?;
-        self.plot()?;
-        self.watch.finish("interrupted");
+        if let Some(journal) = self.journal.take() {
+            self.plot()?;
+            journal.watch.finish("interrupted");
+        }
         let message =
             format!("interrupted at step {}; {} is written: go on with --resume", self.state.step, path.display());
-        Err(Coded::error(Exit::Interrupted, message))
+        Err(self.ranks.agreed(Coded::error(Exit::Interrupted, message)))
     }
 
     /// Saves what the failed step has not touched, so that a resume loses nothing; the error stays that of the step.
     fn saved_after(&mut self, error: anyhow::Error) -> anyhow::Error {
         self.trainer.discard();
+        if !self.ranks.all_know() {
+            return error;
+        }
         match self.save() {
-            Ok(path) => eprintln!("checkpoint  {} (before the step that failed)", path.display()),
+            Ok(path) if self.ranks.is_root() => {
+                eprintln!("checkpoint  {} (before the step that failed)", path.display())
+            }
+            Ok(_) => {}
             Err(cause) => eprintln!("warning: no checkpoint could be written: {cause:#}"),
         }
         error
@@ -418,63 +503,6 @@ fn batch_flops(config: &ModelConfig, batch: &Batch) -> f64 {
     let lengths = &batch.sequences.lengths;
     let encoder: f64 = lengths.iter().map(|length| config.encoder_flops_per_token(*length) * *length as f64).sum();
     3.0 * (encoder + config.head_flops_per_token() * batch.masked.len() as f64)
-}
-
-fn checkpoint_to_resume(args: &Args) -> anyhow::Result<Option<PathBuf>> {
-    let out = args.out.display();
-    let holds_none = checkpoint::list(&args.out)?.is_empty();
-    match args.resume.as_deref() {
-        None if holds_none => Ok(None),
-        None => Err(Coded::error(
-            Exit::Usage,
-            format!("{out} holds checkpoints: go on with --resume, or name another --out"),
-        )),
-        Some("latest") => match checkpoint::latest(&args.out)? {
-            Some(path) => Ok(Some(path)),
-            // So that a scheduler may always pass --resume.
-            None if holds_none => Ok(None),
-            None => Err(Coded::error(Exit::Data, format!("no checkpoint in {out} is whole"))),
-        },
-        Some(path) => {
-            let path = PathBuf::from(path);
-            checkpoint::verify(&path)?;
-            let run = path.canonicalize()?.parent().map(Path::to_path_buf);
-            if !holds_none && run != Some(args.out.canonicalize()?) {
-                let message = format!("{} is not of the run in {out}: name a new --out to branch off", path.display());
-                return Err(Coded::error(Exit::Usage, message));
-            }
-            Ok(Some(path))
-        }
-    }
-}
-
-fn resume(dir: &Path, trainer: &mut Trainer, identity: &str) -> anyhow::Result<TrainerState> {
-    let state = checkpoint::load_state(dir)?;
-    if state.identity != identity {
-        let message = format!(
-            "{} belongs to a run with another model, tokenizer, data, seed or [data] section: give what run.json says",
-            dir.display()
-        );
-        bail!(Coded::error(Exit::Usage, message));
-    }
-    checkpoint::restore(dir, trainer, &state)?;
-    eprintln!("resumed     {} at step {}", dir.display(), format_count(state.step));
-    Ok(state)
-}
-
-fn validation_set(
-    plan: &Plan,
-    dataset: &Dataset,
-    loader_config: &LoaderConfig,
-    tokenize: Tokenize,
-) -> anyhow::Result<Vec<Batch>> {
-    let recipe = &plan.recipe;
-    if recipe.validation.every_steps == 0 || dataset.manifest.splits.get("test").is_none_or(|test| test.documents == 0)
-    {
-        return Ok(Vec::new());
-    }
-    let rows = (plan.micro_batch_tokens / recipe.data.max_length).min(recipe.validation.max_rows).max(1);
-    validation_batches(dataset.split("test")?, loader_config, tokenize, rows, recipe.validation.max_rows)
 }
 
 /// Token ids of a part of a document, without special tokens.
