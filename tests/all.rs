@@ -32,6 +32,7 @@ mod merge;
 mod metrics;
 mod mistakes;
 mod model;
+mod parts;
 mod plot;
 mod plot_view;
 mod precision;

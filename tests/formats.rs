@@ -43,6 +43,19 @@ fn data_of_a_newer_program_are_prepared_again() {
 }
 
 #[test]
+fn parts_of_data_of_a_newer_program_are_refused() {
+    let room = tempfile::tempdir().unwrap();
+    let [input, parts, out] = ["in.txt", "parts", "out"].map(|name| path(room.path(), name));
+    fs::write(&input, "お茶を飲む。\n").unwrap();
+    for index in ["0", "1"] {
+        succeed(&["data", "prepare", &input, "--out", &parts, "--shard-index", index, "--num-shards", "2"]);
+    }
+    let part = Path::new(&parts).join("part-00001-of-00002/part.json");
+    make_newer(&part, "format_version");
+    refuses(&part, &["data", "merge", &parts, "--out", &out], "update the program");
+}
+
+#[test]
 fn checkpoints_of_a_newer_program_are_passed_over_and_stay() {
     let room = tempfile::tempdir().unwrap();
     let run = room.path().join("run");

@@ -37,6 +37,7 @@ mod reduce;
 mod resume;
 mod run_record;
 mod schema;
+mod shard;
 mod signals;
 mod site;
 mod tokenizer;

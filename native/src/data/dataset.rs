@@ -68,6 +68,16 @@ pub struct Dropped {
     pub quarantined: u64,
 }
 
+impl Dropped {
+    /// Adds the counts of another part.
+    pub fn add(&mut self, other: &Self) {
+        self.empty += other.empty;
+        self.short += other.short;
+        self.skipped += other.skipped;
+        self.quarantined += other.quarantined;
+    }
+}
+
 /// A split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SplitInfo {

@@ -5,6 +5,7 @@ pub(crate) mod lines;
 pub mod loader;
 pub mod order;
 mod parquet_rows;
+mod parts;
 pub mod prepare;
 pub mod read;
 mod shards;
@@ -24,18 +25,46 @@ pub enum Command {
     /// Turn files into a dataset for pretraining: shards, a test split, statistics
     #[command(after_help = "Examples:\n  anaume data prepare 'corpus/*.jsonl.gz' --test-fraction 0.01 --out data/\n  \
         anaume data prepare texts.parquet --column body --bad-lines quarantine --out data/\n  \
-        zcat dump.jsonl.gz | anaume data prepare - --out data/")]
+        zcat dump.jsonl.gz | anaume data prepare - --out data/\n  \
+        anaume data prepare 'corpus/*.jsonl.gz' --out parts/ --shard-index 3 --num-shards 8")]
     Prepare(PrepareArgs),
+    /// Join the parts that several processes prepared to the dataset that one would have written, byte for byte
+    #[command(after_help = "Example:\n  anaume data merge parts/ --out data/")]
+    Merge(MergeArgs),
     /// Verify a prepared dataset and say what it holds
     #[command(after_help = "Example:\n  anaume data stats data/ --tokenizer tokenizer/")]
     Stats(StatsArgs),
+}
+
+/// What `anaume data merge` is told.
+#[derive(clap::Args, Clone, Debug)]
+pub struct MergeArgs {
+    /// Folder of the parts
+    pub parts: PathBuf,
+    /// Folder to write the dataset to
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Replace what is in the folder
+    #[arg(long)]
+    pub force: bool,
+    /// Print dataset.json instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Runs a command and prints its result.
 pub fn run(command: &Command) -> Result<()> {
     match command {
         Command::Prepare(args) => {
-            let manifest = prepare::prepare(&args.inputs, &args.out, &args.options, args.force)?;
+            let (inputs, out, options) = (&args.inputs, &args.out, &args.options);
+            let (out, manifest) = match args.shard.resolve()? {
+                (0, 1) => (out.clone(), prepare::prepare(inputs, out, options, args.force)?),
+                shard => parts::prepare_part(inputs, out, options, shard, args.force)?,
+            };
+            print_result(args.json, &manifest, || prepared_table(&manifest, &out))
+        }
+        Command::Merge(args) => {
+            let manifest = parts::merge(&args.parts, &args.out, args.force)?;
             print_result(args.json, &manifest, || prepared_table(&manifest, &args.out))
         }
         Command::Stats(args) => {

@@ -1,19 +1,18 @@
 //! `anaume data prepare`: from files as they are found to a prepared dataset (see [`super::dataset`]).
 
-use super::dataset::{
-    Dropped, FORMAT_VERSION, MANIFEST_FILE, Manifest, SourceInfo, SplitInfo, StoredDocument, TEST, TRAIN,
-};
+use super::dataset::{Dropped, MANIFEST_FILE, Manifest, SourceInfo, StoredDocument, TEST, TRAIN};
 use super::parse_bytes;
+use super::parts::Part;
 use super::read::{self, BadLine, BadLines, Document, ReadOptions, Record, Records};
-use super::shards::{SplitWriter, write_synced};
+use super::shards::{SplitWriter, check_train, finish_dataset};
 use super::split::Splitter;
 use crate::exit::{Coded, Exit};
 use crate::files::{REPLACED, STAGED, folder_of, make_dir, replace, sync_dir};
+use crate::shard::ShardArgs;
 use crate::signals::Interrupt;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -31,6 +30,9 @@ pub struct PrepareArgs {
     /// How
     #[command(flatten)]
     pub options: PrepareOptions,
+    /// Where several processes prepare a part each: DIR is then the folder of the parts, for `anaume data merge`
+    #[command(flatten)]
+    pub shard: ShardArgs,
     /// Replace the dataset that is in the folder
     #[arg(long)]
     pub force: bool,
@@ -115,6 +117,17 @@ impl PrepareOptions {
 /// Writes the documents of the inputs to the folder `out` as a dataset. The folder appears when it is complete, or not
 /// at all; one that is there already is replaced only by `force`, and only if it is a dataset or empty.
 pub fn prepare(inputs: &[PathBuf], out: &Path, options: &PrepareOptions, force: bool) -> Result<Manifest> {
+    prepare_part_of(inputs, out, options, force, None)
+}
+
+/// [`prepare`] for one part of a dataset, where it is one.
+pub(super) fn prepare_part_of(
+    inputs: &[PathBuf],
+    out: &Path,
+    options: &PrepareOptions,
+    force: bool,
+    part: Option<&Part>,
+) -> Result<Manifest> {
     options.validate()?;
     check_out(out, force)?;
     let records = read::records(inputs, &options.read_options())?;
@@ -128,7 +141,9 @@ pub fn prepare(inputs: &[PathBuf], out: &Path, options: &PrepareOptions, force: 
     fs::create_dir(&new).with_context(|| format!("cannot create {}", new.display()))?;
     // A pipe may keep us waiting, and a signal that only sets a flag does not end the wait.
     let interrupt = if inputs.iter().any(|path| read::is_stdin(path)) { None } else { Some(Interrupt::listen()?) };
-    let manifest = Preparation::new(&new, options).run(records, &progress_bar(inputs)?, interrupt)?;
+    let preparation = Preparation::new(&new, options, part.is_some());
+    let manifest = preparation.run(records, &progress_bar(inputs)?, interrupt)?;
+    part.map_or(Ok(()), |part| part.write(&new))?;
     // The old dataset steps aside first: a folder that is not empty cannot be replaced in one step.
     sync_dir(&new)?;
     replace(out, &new, &workplace.path().join(REPLACED), out.exists())
@@ -182,10 +197,11 @@ struct Preparation<'a> {
     sources: Vec<SourceInfo>,
     dropped: Dropped,
     quarantine: Option<BufWriter<File>>,
+    may_be_empty: bool,
 }
 
 impl<'a> Preparation<'a> {
-    fn new(dir: &'a Path, options: &'a PrepareOptions) -> Self {
+    fn new(dir: &'a Path, options: &'a PrepareOptions, may_be_empty: bool) -> Self {
         Self {
             dir,
             options,
@@ -195,6 +211,7 @@ impl<'a> Preparation<'a> {
             sources: Vec::new(),
             dropped: Dropped::default(),
             quarantine: None,
+            may_be_empty,
         }
     }
 
@@ -264,45 +281,11 @@ impl<'a> Preparation<'a> {
                 quarantine.into_inner().map_err(|error| error.into_error()).context("cannot write quarantine.jsonl")?;
             file.sync_all().context("cannot write quarantine.jsonl")?;
         }
-        if self.train.documents() == 0 {
-            let message = match self.test.documents() {
-                0 => "no document is left for training; check the inputs and --column".to_owned(),
-                test => {
-                    format!("all {test} documents went to the test split; lower --test-documents or --test-fraction")
-                }
-            };
-            return Err(Coded::error(Exit::Data, message));
+        if !self.may_be_empty {
+            check_train(&self.train, &self.test)?;
         }
-        let mut splits = BTreeMap::from([(TRAIN.to_owned(), self.train.finish()?)]);
-        if self.test.documents() > 0 {
-            splits.insert(TEST.to_owned(), self.test.finish()?);
-        }
-        let manifest = Manifest {
-            version: FORMAT_VERSION,
-            fingerprint: fingerprint(&splits),
-            options: self.options.clone(),
-            sources: self.sources,
-            dropped: self.dropped,
-            splits,
-        };
-        write_synced(
-            &self.dir.join(MANIFEST_FILE),
-            format!("{}\n", serde_json::to_string_pretty(&manifest)?).as_bytes(),
-        )?;
-        Ok(manifest)
+        finish_dataset(self.dir, self.options, self.sources, self.dropped, self.train, self.test)
     }
-}
-
-/// See [`Manifest::fingerprint`].
-fn fingerprint(splits: &BTreeMap<String, SplitInfo>) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for (name, split) in splits {
-        hasher.update(name.as_bytes());
-        for shard in &split.shards {
-            hasher.update(shard.blake3.as_bytes());
-        }
-    }
-    hasher.finalize().to_hex().to_string()
 }
 
 /// A document in its stored form; one without a name is named by file and line.

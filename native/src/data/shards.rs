@@ -1,6 +1,11 @@
 //! Writes the shards of a split, see [`super::dataset`] for the format.
 
-use super::dataset::{Lengths, ShardInfo, SplitInfo, StoredDocument, encode_index, index_path};
+use super::dataset::{
+    Dropped, FORMAT_VERSION, Lengths, MANIFEST_FILE, Manifest, ShardInfo, SourceInfo, SplitInfo, StoredDocument, TEST,
+    TRAIN, encode_index, index_path,
+};
+use super::prepare::PrepareOptions;
+use crate::exit::{Coded, Exit};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -67,6 +72,47 @@ impl SplitWriter {
         self.info.length_chars = Lengths::of(&self.lengths);
         Ok(self.info)
     }
+}
+
+/// Fails where nothing is left to train on.
+pub(super) fn check_train(train: &SplitWriter, test: &SplitWriter) -> Result<()> {
+    let message = match (train.documents(), test.documents()) {
+        (0, 0) => "no document is left for training; check the inputs and --column".to_owned(),
+        (0, test) => format!("all {test} documents went to the test split; lower --test-documents or --test-fraction"),
+        _ => return Ok(()),
+    };
+    Err(Coded::error(Exit::Data, message))
+}
+
+/// Ends the splits of a dataset and writes what describes it.
+pub(super) fn finish_dataset(
+    dir: &Path,
+    options: &PrepareOptions,
+    sources: Vec<SourceInfo>,
+    dropped: Dropped,
+    train: SplitWriter,
+    test: SplitWriter,
+) -> Result<Manifest> {
+    let mut splits = BTreeMap::from([(TRAIN.to_owned(), train.finish()?)]);
+    if test.documents() > 0 {
+        splits.insert(TEST.to_owned(), test.finish()?);
+    }
+    let (version, fingerprint, options) = (FORMAT_VERSION, fingerprint(&splits), options.clone());
+    let manifest = Manifest { version, fingerprint, options, sources, dropped, splits };
+    write_synced(&dir.join(MANIFEST_FILE), format!("{}\n", serde_json::to_string_pretty(&manifest)?).as_bytes())?;
+    Ok(manifest)
+}
+
+/// See [`Manifest::fingerprint`].
+fn fingerprint(splits: &BTreeMap<String, SplitInfo>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, split) in splits {
+        hasher.update(name.as_bytes());
+        for shard in &split.shards {
+            hasher.update(shard.blake3.as_bytes());
+        }
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// A shard in the making.

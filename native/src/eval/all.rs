@@ -20,6 +20,7 @@ use crate::files::{make_dir, write_atomic};
 use crate::leaderboard;
 use crate::plan::name;
 use crate::progress::format_duration;
+use crate::shard::ShardArgs;
 use crate::signals::Interrupt;
 
 /// Share of the measured matrix-product peak that an encoder reaches on long runs of short texts: only for the plan's times.
@@ -52,19 +53,15 @@ pub struct Args {
     /// Print the plan with expected times, and stop
     #[arg(long)]
     pub dry_run: bool,
-    /// Which part of the plan to run, from 0 [default: SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX or 0]
-    #[arg(long)]
-    pub shard_index: Option<usize>,
-    /// Parts of the plan [default: SLURM_ARRAY_TASK_COUNT, JOB_COMPLETIONS or 1]
-    #[arg(long)]
-    pub num_shards: Option<usize>,
+    #[command(flatten)]
+    pub shard: ShardArgs,
 }
 
 const PROTOCOLS: [&str; 6] = ["fill-mask", "alignment", "similarity", "retrieval", "pseudo-perplexity", "jglue"];
 
 /// `anaume eval all`: its part of the plan, then figures and the leaderboard of what the results folder holds.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let (shard, num_shards) = shard(args)?;
+    let (shard, num_shards) = args.shard.resolve()?;
     let evaluations = evaluations(args)?;
     let ready = args.inference.open(&args.common.device)?;
     let models = args.common.models()?;
@@ -208,21 +205,6 @@ fn print_plan(plan: &Plan, shard: usize, num_shards: usize) {
         1 => eprintln!("{total:>9}  expected"),
         _ => eprintln!("{total:>9}  expected in part {shard} of {num_shards}"),
     }
-}
-
-/// The shard from the arguments or from the scheduler's variables.
-fn shard(args: &Args) -> anyhow::Result<(usize, usize)> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<usize>().ok());
-    let first = number("SLURM_ARRAY_TASK_MIN").unwrap_or(0);
-    let slurm = number("SLURM_ARRAY_TASK_ID").map(|id| id.saturating_sub(first));
-    let index = args.shard_index.or(slurm).or_else(|| number("JOB_COMPLETION_INDEX")).unwrap_or(0);
-    let count = args.num_shards.or_else(|| number("SLURM_ARRAY_TASK_COUNT")).or_else(|| number("JOB_COMPLETIONS"));
-    let count = count.unwrap_or(1);
-    if index >= count {
-        let message = format!("--shard-index {index} of {count} parts: parts are counted from 0");
-        return Err(Coded::error(Exit::Usage, message));
-    }
-    Ok((index, count))
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod exit;
 mod files;
 #[path = "../../../native/src/manifest.rs"]
 mod manifest;
+#[path = "../../../native/src/shard.rs"]
+mod shard;
 #[path = "../../../native/src/signals.rs"]
 mod signals;
 
