@@ -31,7 +31,7 @@ use crate::recipe::Reduction;
 
 /// Values of a bucket, but where one parameter has more: large enough that a message costs little, small enough that the first is
 /// on its way early.
-const BUCKET_VALUES: usize = 4 << 20;
+const BUCKET_VALUES: usize = 1 << 20;
 /// The grid of exact sums of gradients. Where a value of an f32 is above 2⁻²⁵, it lies on the grid already.
 const GRID: f64 = (1_u64 << 48) as f64;
 /// The grid of exact sums of losses.
