@@ -137,7 +137,7 @@ mutants() {
   mutate anaume-core anaume-mutants core --skip plot:: -- 'core/src/metrics/**' core/src/masking.rs || failed=1
   mutate anaume anaume-mutants native data:: files:: manifest:: "${skipped[@]}" -- 'native/src/data/*.rs' native/src/files.rs native/src/manifest.rs || failed=1
   # With tensors a mutant takes half a minute, and with the program a whole one.
-  mutate anaume-core anaume-tests tensors weights:: model:: -- core/src/weights.rs core/src/header.rs || failed=1
+  mutate anaume-core anaume-tests tensors weights:: -- core/src/weights.rs core/src/header.rs || failed=1
   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$PWD/tests/mutants/with_program.sh \
     mutate anaume anaume-tests tensors checkpoint:: --skip run_killed --skip same_bits -- native/src/checkpoint.rs || failed=1
   return $failed

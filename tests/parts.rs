@@ -112,17 +112,15 @@ fn parts_that_are_damaged_or_of_another_dataset_are_named() {
     let other_text =
         |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap().replacen("文書で", "文章で", 1).into_bytes();
     let other_layout = |bytes: &[u8]| [bytes, b"\n"].concat();
-    let damage: [(&str, &dyn Fn(&[u8]) -> Vec<u8>, &str); 2] = [
-        ("train-00000.jsonl", &other_text, "differs from what was prepared"),
-        ("dataset.json", &other_layout, "was changed after"),
-    ];
-    for (name, damaged, said) in damage {
+    let refused = |name: &str, damaged: &dyn Fn(&[u8]) -> Vec<u8>, said: &str| {
         let whole = fs::read(part.join(name)).unwrap();
         fs::write(part.join(name), damaged(&whole)).unwrap();
         let error = fail(3, &merge);
         assert!(error.contains(said) && error.contains("part-00000-of-00004"), "{error}");
         fs::write(part.join(name), whole).unwrap();
-    }
+    };
+    refused("train-00000.jsonl", &other_text, "differs from what was prepared");
+    refused("dataset.json", &other_layout, "was changed after");
     let stranger = path(dir.path(), "stranger");
     succeed(&prepare_part(&inputs[1..], &stranger, "1", &[]));
     fs::rename(Path::new(&stranger).join("part-00001-of-00004"), Path::new(&parts).join("part-00001-of-00009"))
