@@ -86,20 +86,30 @@ fn any_number_of_ranks_gives_the_same_bits() {
     }
 }
 
+/// Losses and gradient norms of the steps of a run.
+fn losses_and_norms(run_dir: &Path) -> Vec<f64> {
+    let log = fs::read_to_string(run_dir.join("metrics.jsonl")).unwrap();
+    let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let steps = records.filter(|record| record["event"] == "step");
+    steps.flat_map(|step| ["loss", "grad_norm"].map(|name| step[name].as_f64().unwrap())).collect()
+}
+
 #[test]
 fn fast_sums_differ_by_rounding_alone() {
     let Some((program, _turn)) = program() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let losses = |name: &str, ranks: usize, reduction: &str| {
+    let numbers = |name: &str, ranks: usize, reduction: &str| {
         let arguments = ["--reduction", reduction, "--set", "train.micro_batch_rows=1", "--stop-after", "12"];
-        trained(&program, ranks, &dir.path().join(name), &arguments).1
+        let run_dir = dir.path().join(name);
+        trained(&program, ranks, &run_dir, &arguments);
+        losses_and_norms(&run_dir)
     };
-    let exact = losses("exact", 2, "exact");
+    let exact = numbers("exact", 2, "exact");
     for (reduction, tolerance) in [("fast", 1e-5), ("fast-f16", 1e-3)] {
         for ranks in [1, 2, 3] {
-            let fast = losses(&format!("{reduction}-{ranks}"), ranks, reduction);
+            let fast = numbers(&format!("{reduction}-{ranks}"), ranks, reduction);
             assert_eq!(fast.len(), exact.len());
-            let difference = fast.iter().zip(&exact).map(|((_, a), (_, b))| (a / b - 1.0).abs()).fold(0.0, f64::max);
+            let difference = fast.iter().zip(&exact).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
             assert!(difference <= tolerance, "{reduction}, {ranks} ranks: {difference:e}");
         }
     }
@@ -237,6 +247,7 @@ fn ranks_of_different_runs_are_refused_with_names() {
     theirs[at] = other;
     command.args([":", "-n", "1"]).arg(&program).args(&theirs);
     assert!(code(&run(command), 2).contains("parameters is"));
+    assert!(code(&with(&["--stop-after", "3"]), 2).contains("stop_after is 3 on rank 1"));
     assert!(checkpoints(&run_dir).is_empty() && !run_dir.join("metrics.jsonl").exists());
 }
 
@@ -253,11 +264,28 @@ fn an_error_of_one_rank_ends_all_with_its_code_and_name() {
     command.args([":", "-n", "1"]).arg(&program).args(&theirs);
     let output = run(command);
     let said = text(&output.stderr);
-    assert!(!output.status.success() && said.contains("rank 1 of 2") && said.contains("nosuch"), "{said}");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("rank 1 of 2") && said.contains("nosuch"), "{said}");
     let diverged =
         pretrain(&run_dir, &[&EXACT[..], &["--set", "optim.lr=1e30", "--set", "schedule.warmup_steps=0"]].concat());
     let said = code(&run(mpirun(&program, 3, &diverged)), 4);
     assert!(said.contains("Documents of the batch: food") && said.matches("error: ").count() == 1, "{said}");
+}
+
+#[test]
+fn an_error_that_the_others_do_not_know_of_ends_them_with_its_code() {
+    let Some((program, _turn)) = program() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let long = ["--set", "train.max_steps=1000", "--set", "checkpoint.every_steps=200"];
+    let mut command = mpirun(&program, 3, &pretrain(&run_dir, &[&EXACT[..], &long].concat()));
+    let job = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(|| steps_of(&run_dir) >= 1);
+    // Where the checkpoint is to be.
+    fs::write(run_dir.join("step-00000200"), "no folder").unwrap();
+    let said = code(&job.wait_with_output().unwrap(), 2);
+    assert!(said.contains("rank 0 of 3") && said.contains("is not a folder"), "{said}");
+    assert!(ranks_in(&run_dir).is_empty());
 }
 
 #[test]

@@ -15,6 +15,7 @@ talk over the loopback network, and compares how long they wait for sums with ho
 """
 import argparse
 import json
+import math
 import os
 import pathlib
 import platform
@@ -184,26 +185,30 @@ PCIE, MEMORY, NETWORK, LATENCY = 50e9, 250e9, 45e9, 5e-6
 MICRO_BATCHES = 4  # of a rank and step
 
 
-def exchange_seconds(size: int, gpus: int, per_node: int = 8) -> float:
-    """Seconds from gradients on the devices to sums on the devices, through host memory: ranks of a node share its memory, nodes form a ring."""
-    message = size * BASE
+def exchange_seconds(reduction: str, gpus: int, per_node: int = 8) -> float:
+    """Seconds from gradients on the devices to sums on the devices, through host memory."""
+    message, chunks = BYTES[reduction] * BASE, BASE / 2**20
+    local, nodes = min(gpus, per_node), -(-gpus // per_node)
     to_host_and_back = 2 * 4 * BASE / PCIE
-    local = min(gpus, per_node)
-    # A ring: each rank sends and receives 2 (n - 1) / n of it; every byte is read twice and written once.
-    within = 0.0 if local == 1 else 2 * (local - 1) / local * message * local * 3 / MEMORY
-    nodes = -(-gpus // per_node)
-    between = 0.0 if nodes == 1 else 2 * (nodes - 1) / nodes * message / NETWORK + 2 * (nodes - 1) * LATENCY * (message / 8e6)
-    return to_host_and_back + within + between
+    # A rank sends and receives 2 (n - 1) / n of a message; every byte is read twice and written once.
+    within = 2 * (local - 1) / local * message * local * 3 / MEMORY
+    if nodes == 1:
+        return to_host_and_back + within
+    # The sums of MPI go through a node's adapter once (coll/han), in rounds of halving and doubling; all-to-all once for each rank, pairwise.
+    all_to_all = reduction == "fast-f16"
+    between = 2 * (nodes - 1) / nodes * message / NETWORK * (per_node if all_to_all else 1)
+    rounds = 2 * (gpus - 1) if all_to_all else 2 * math.log2(gpus)
+    return to_host_and_back + within + between + rounds * LATENCY * chunks
 
 
 def predict(_: argparse.Namespace) -> None:
     print("| step of a micro-batch | reduction | GPUs | compute s | exchange s | of it hidden s | step s | efficiency | tokens/s | days for 0.69 T tokens |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name, micro in STEP.items():
-        for reduction, size in BYTES.items():
+        for reduction in BYTES:
             for gpus in [1, 8, 64, 512]:
                 compute = MICRO_BATCHES * (micro - FIXED)
-                exchange = 0.0 if gpus == 1 else exchange_seconds(size, gpus)
+                exchange = 0.0 if gpus == 1 else exchange_seconds(reduction, gpus)
                 # The last backward pass hides what it can; the embedding's gradient, 0.41 of all, comes at its end.
                 hidden = min(BACKWARD * (micro - FIXED), 0.59 * exchange)
                 step = step_seconds(compute, FIXED, 1, 1, 1.0, exchange - hidden)

@@ -5,8 +5,10 @@
 set -uo pipefail
 anaume=${ANAUME:-anaume}
 
+# A process group of its own: Ctrl-C is for this script, mpirun would end the ranks at once.
+set -m
 mpirun -n @RANKS@ --map-by ppr:@GPUS@:node --bind-to none ${HOSTFILE:+--hostfile "$HOSTFILE"} \
-  "$anaume" pretrain @ARGUMENTS@ &
+  "$anaume" pretrain @ARGUMENTS@ </dev/null &
 job=$!
 # Of SIGUSR1 mpirun tells every rank, which ends with a checkpoint; of SIGTERM it would end them at once.
 trap 'kill -USR1 "$job" 2>/dev/null' TERM INT USR1

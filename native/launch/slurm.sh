@@ -5,6 +5,7 @@
 #SBATCH --nodes=@NODES@
 #SBATCH --ntasks-per-node=@GPUS@
 #SBATCH --gpus-per-node=@GPUS@
+#SBATCH --cpus-per-task=@CPUS@
 #SBATCH --time=@TIME@
 #SBATCH --output=@NAME@-%j.log
 #SBATCH --open-mode=append
@@ -14,9 +15,10 @@
 set -uo pipefail
 anaume=${ANAUME:-anaume}
 
-srun --mpi=pmix --kill-on-bad-exit=1 "$anaume" pretrain @ARGUMENTS@
+srun --mpi=pmix --cpus-per-task=@CPUS@ --kill-on-bad-exit=1 "$anaume" pretrain @ARGUMENTS@
 status=$?
-if [ "$status" -eq 75 ] || [ "$status" -ge 128 ]; then
+# What crashes again and again ends some time.
+if { [ "$status" -eq 75 ] || [ "$status" -ge 128 ]; } && [ "${SLURM_RESTART_COUNT:-0}" -lt 100 ]; then
   scontrol requeue "$SLURM_JOB_ID"
   exit 75
 fi

@@ -16,6 +16,9 @@ pub struct Args {
     /// GPUs of each machine, with a rank each
     #[arg(long, value_name = "M", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub gpus: u32,
+    /// Cores of each rank (slurm)
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub cpus: u32,
     /// Name of the job
     #[arg(long, default_value = "anaume", value_parser = name)]
     pub name: String,
@@ -56,13 +59,13 @@ fn word(text: &str) -> Result<String, String> {
     }
 }
 
-/// A name as Kubernetes takes it (RFC 1123).
+/// A name as Kubernetes takes it (a label of RFC 1035), with room for what the operator adds.
 fn name(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let ends = !text.starts_with('-') && !text.ends_with('-');
-    match (1..=63).contains(&text.len()) && ends && text.chars().all(plain) {
+    let ends = text.starts_with(|c: char| c.is_ascii_lowercase()) && !text.ends_with('-');
+    match text.len() <= 50 && ends && text.chars().all(plain) {
         true => Ok(text.to_owned()),
-        false => Err("small letters, digits and hyphens within, at most 63".into()),
+        false => Err("small letters, digits and hyphens, a letter first, at most 50".into()),
     }
 }
 
@@ -109,8 +112,8 @@ pub fn text(args: &Args) -> anyhow::Result<String> {
         Launcher::Kubernetes => {
             let indented: Vec<String> =
                 script.lines().map(|line| format!("{:18}{line}", "").trim_end().to_owned()).collect();
-            let manifest = include_str!("../launch/kubernetes.yaml").replace("@SCRIPT@", &indented.join("\n"));
-            fill(&manifest, args, &pretrain)
+            let manifest = fill(include_str!("../launch/kubernetes.yaml"), args, &pretrain);
+            manifest.replace("@SCRIPT@", &indented.join("\n"))
         }
     })
 }
@@ -122,6 +125,7 @@ fn fill(template: &str, args: &Args, pretrain: &[String]) -> String {
         ("@NODES@", args.nodes.to_string()),
         ("@GPUS@", args.gpus.to_string()),
         ("@RANKS@", ranks.to_string()),
+        ("@CPUS@", args.cpus.to_string()),
         ("@NAME@", args.name.clone()),
         ("@TIME@", args.time.clone()),
         ("@IMAGE@", args.image.clone()),
@@ -155,8 +159,8 @@ mod tests {
 
     #[test]
     fn names_and_times_are_those_of_the_schedulers() {
-        assert!(["a", "anaume-2", "0"].iter().all(|text| name(text).is_ok()));
-        assert!(["", "-a", "a-", "A", "a_b", "a\nb", &"a".repeat(64)].iter().all(|text| name(text).is_err()));
+        assert!(["a", "anaume-2"].iter().all(|text| name(text).is_ok()));
+        assert!(["", "0", "-a", "a-", "A", "a_b", "a\nb", &"a".repeat(51)].iter().all(|text| name(text).is_err()));
         assert!(["24:00:00", "2-12:30:00", "0:10:00"].iter().all(|text| time(text).is_ok()));
         assert!(["", "24", "1:2", "1:2:3:4", "a:b:c", "1-2", "1:2:3\n"].iter().all(|text| time(text).is_err()));
         assert!(word("ghcr.io/org/image:tag").is_ok() && word("a b").is_err() && word("").is_err());

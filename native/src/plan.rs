@@ -70,6 +70,8 @@ pub struct Plan {
     pub total_tokens: u64,
     /// Documents of the training split.
     pub train_documents: u64,
+    /// Rows of a micro-batch.
+    pub micro_batch_rows: usize,
     /// Most tokens of a micro-batch, so that the forecast fits the memory where that is known.
     pub micro_batch_tokens: usize,
     /// Forecast of the memory in use, in bytes.
@@ -97,13 +99,10 @@ impl Plan {
         places: [&Path; 3],
         num_ranks: usize,
     ) -> Self {
-        let mut recipe = recipe.clone();
         let exact = recipe.train.reduction == Reduction::Exact;
         // So that every rank has one; exact sums depend on the micro-batches.
-        if !exact {
-            let share = recipe.train.batch_rows.div_ceil(num_ranks);
-            recipe.train.micro_batch_rows = recipe.train.micro_batch_rows.min(share);
-        }
+        let share = if exact { usize::MAX } else { recipe.train.batch_rows.div_ceil(num_ranks) };
+        let micro_batch_rows = recipe.train.micro_batch_rows.min(recipe.train.batch_rows).min(share);
         let [data, model_dir, out] = places.map(Path::to_path_buf);
         let row = recipe.data.max_length;
         let tokens_per_step = recipe.train.batch_rows * row;
@@ -115,7 +114,7 @@ impl Plan {
         let bytes =
             if recipe.train.recompute { ModelConfig::recomputing_train_bytes } else { ModelConfig::train_bytes };
         let forecast = |tokens| bytes(model, tokens, masked(tokens)).max(least);
-        let mut micro_batch_tokens = recipe.micro_batch_tokens();
+        let mut micro_batch_tokens = micro_batch_rows * row;
         while !exact
             && micro_batch_tokens > row
             && available.is_some_and(|available| available < forecast(micro_batch_tokens))
@@ -125,8 +124,9 @@ impl Plan {
         let total_tokens = tokens_per_step as u64 * recipe.train.max_steps;
         let step_flops = model.train_flops(tokens_per_step, masked(tokens_per_step), row);
         Self {
-            recipe,
+            recipe: recipe.clone(),
             num_ranks,
+            micro_batch_rows,
             data,
             model: model_dir,
             out,
@@ -168,7 +168,7 @@ impl Plan {
         }
         let sharded = if train.shard_optimizer { ", each with a part of the optimizer's state" } else { "" };
         eprintln!("ranks       {ranks}, {reduction} sums of gradients{sharded}");
-        let micro_batches = train.batch_rows.div_ceil(train.micro_batch_rows);
+        let micro_batches = train.batch_rows.div_ceil(self.micro_batch_rows);
         if micro_batches < ranks {
             eprintln!(
                 "warning: a batch has {micro_batches} micro-batches for {ranks} ranks: lower train.micro_batch_rows, or raise train.batch_rows"
@@ -182,7 +182,7 @@ impl Plan {
             Some(bytes) => eprintln!("memory      about {needed} of {}", format_bytes(bytes)),
             None => eprintln!("memory      about {needed}"),
         }
-        if self.micro_batch_tokens < self.recipe.micro_batch_tokens() {
+        if self.micro_batch_tokens < self.micro_batch_rows * self.recipe.data.max_length {
             let tokens = format_count(self.micro_batch_tokens as u64);
             eprintln!("            micro-batches are cut to {tokens} tokens to fit; the batch stays the same");
         }
@@ -202,7 +202,7 @@ impl Plan {
             "batch       {} rows of {} tokens in micro-batches of {}, {} % masked, {}",
             train.batch_rows,
             self.recipe.data.max_length,
-            train.micro_batch_rows.min(train.batch_rows),
+            self.micro_batch_rows,
             // Without the last digits of a product in binary.
             (self.recipe.data.mask_probability * 1e6).round() / 1e4,
             name(train.precision),

@@ -39,10 +39,7 @@ pub struct Ranks {
 impl Ranks {
     /// Meets the ranks that a launcher started beside this process; without a launcher there are no others.
     pub fn join() -> anyhow::Result<Self> {
-        let Some(place) = launched(|name| std::env::var(name).ok())? else {
-            let (hosts, agreed) = (vec![host_name()], AtomicBool::new(false));
-            return Ok(Self { rank: 0, size: 1, local_rank: 0, local_size: 1, hosts, world: None, agreed });
-        };
+        let Some(place) = launched(|name| std::env::var(name).ok())? else { return Ok(Self::alone()) };
         let world = World::join()?;
         let (rank, size) = (world.rank(), world.size());
         if (rank, size) != (place.rank, place.size) {
@@ -69,6 +66,12 @@ impl Ranks {
         (ranks.local_rank, ranks.local_size) =
             (place.local_rank.unwrap_or_else(|| beside(&ranks.hosts[..rank])), beside(&ranks.hosts));
         Ok(ranks)
+    }
+
+    /// This process and no other.
+    pub fn alone() -> Self {
+        let (hosts, agreed) = (vec![host_name()], AtomicBool::new(false));
+        Self { rank: 0, size: 1, local_rank: 0, local_size: 1, hosts, world: None, agreed }
     }
 
     /// Whether this is the one that writes and speaks.
@@ -186,6 +189,11 @@ impl Ranks {
     pub fn agreed(&self, error: anyhow::Error) -> anyhow::Error {
         self.agreed.store(true, Ordering::Relaxed);
         error
+    }
+
+    /// Takes back that all ranks know.
+    pub fn alone_with_error(&self) {
+        self.agreed.store(false, Ordering::Relaxed);
     }
 
     /// Whether all ranks have come to the error that ends this one, or there are no others.

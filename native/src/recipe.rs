@@ -68,7 +68,7 @@ pub enum Reduction {
     /// In f32, in any order: 4 bytes a parameter and step.
     #[default]
     Fast,
-    /// In f16 between ranks and f32 within: 2 bytes a parameter and step.
+    /// In f16 between ranks and f32 within: 2 bytes a parameter and step; for a node, or a few over a slow network.
     FastF16,
     /// In integers: any number of ranks gives the same bits. 8 bytes a parameter and step.
     Exact,
@@ -252,11 +252,6 @@ impl Recipe {
             tokens if tokens > MAX_STEP_TOKENS => Err(format!("a step must have at most {MAX_STEP_TOKENS} tokens")),
             _ => Ok(()),
         }
-    }
-
-    /// Tokens of a full micro-batch.
-    pub fn micro_batch_tokens(&self) -> usize {
-        self.train.micro_batch_rows.min(self.train.batch_rows) * self.data.max_length
     }
 }
 

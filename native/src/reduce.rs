@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::task::{Context as Waking, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,8 @@ const GRID: f64 = (1_u64 << 48) as f64;
 const LOSS_GRID: f64 = (1_u64 << 24) as f64;
 /// What no exact sum may reach.
 const LIMIT: f64 = (1_u64 << 62) as f64;
+/// Gradients of parameters that may wait to be summed: the backward pass waits for more.
+const MOST_ARRIVING: usize = 16;
 /// Values that a thread converts at a time.
 const VALUES_AT_ONCE: usize = 1 << 16;
 
@@ -107,6 +109,10 @@ impl Reducer {
         num_masked: usize,
         ranks: &Ranks,
     ) -> Result<()> {
+        if num_masked == 0 {
+            // There is nothing to sum; the step says so.
+            return Ok(());
+        }
         let exact = self.reduction == Reduction::Exact;
         let loss_scale = trainer.loss_scale.map_or(1.0, |scale| scale.factor);
         let limit = LIMIT / micro_batches.len() as f64;
@@ -117,7 +123,7 @@ impl Reducer {
             .filter(|batch| !batch.masked.is_empty())
             .collect();
         self.buckets.iter_mut().for_each(|bucket| bucket.clear(exact));
-        let (sender, arriving) = channel();
+        let (sender, arriving) = sync_channel(MOST_ARRIVING);
         let (buckets, places) = (&mut self.buckets, &self.places);
         let mut sums = Totals::default();
         let (finished, reduced) = std::thread::scope(|scope| {
@@ -387,4 +393,101 @@ fn sizes(model: &mut impl Parameters) -> Result<Vec<(String, usize)>> {
     let mut sizes = Sizes(Vec::new());
     model.visit(&mut sizes)?;
     Ok(sizes.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of many sizes, as gradients have them.
+    fn values(seed: u32, count: u32) -> Vec<f32> {
+        let value = |index: u32| {
+            let bits = (index + 1).wrapping_mul(2_654_435_761).wrapping_add(seed.wrapping_mul(40_503));
+            let sign = if bits & 1 == 0 { 1.0 } else { -1.0 };
+            sign * (1.0 + bits as f32 / u32::MAX as f32) * 2.0_f32.powi(-((bits >> 8) as i32 % 50))
+        };
+        (0..count).map(value).collect()
+    }
+
+    fn exact(parts: &[Vec<f32>], loss_scale: f64) -> Vec<f32> {
+        let len = parts[0].len();
+        let parameters = vec![("w".to_owned(), 0..len)];
+        let mut bucket = Bucket { parameters, len, sums: Sums::Exact(vec![0; len]) };
+        for part in parts {
+            assert!(!bucket.add(0..len, part, GRID / loss_scale, LIMIT / parts.len() as f64));
+        }
+        bucket.take(loss_scale).remove(0).1
+    }
+
+    #[test]
+    fn exact_sums_do_not_depend_on_the_order_and_are_those_of_f64() {
+        let mut parts: Vec<_> = (0..7).map(|seed| values(seed, 1000)).collect();
+        let sums = exact(&parts, 1.0);
+        for _ in 0..parts.len() {
+            parts.rotate_left(1);
+            parts.swap(0, 3);
+            assert!(exact(&parts, 1.0).iter().zip(&sums).all(|(a, b)| a.to_bits() == b.to_bits()));
+        }
+        for (index, sum) in sums.iter().enumerate() {
+            let expected: f64 = parts.iter().map(|part| f64::from(part[index])).sum();
+            // Each value is cut by less than a step of the grid, and the sum rounded to f32 once.
+            let tolerance = 7.0 / GRID + expected.abs() * f64::from(f32::EPSILON);
+            assert!((f64::from(*sum) - expected).abs() <= tolerance, "{sum} and {expected}");
+        }
+        // In f32 the order changes bits: what the integers are for.
+        let in_f32 =
+            |order: [usize; 7], index: usize| order.iter().fold(0.0_f32, |sum, part| sum + parts[*part][index]);
+        assert!((0..1000).any(|index| in_f32([0, 1, 2, 3, 4, 5, 6], index) != in_f32([6, 2, 4, 0, 5, 1, 3], index)));
+    }
+
+    #[test]
+    fn exact_sums_are_of_unscaled_gradients_whatever_the_loss_scale() {
+        let parts: Vec<_> = (0..3).map(|seed| values(seed, 200)).collect();
+        let scaled: Vec<Vec<f32>> =
+            parts.iter().map(|part| part.iter().map(|value| value * 65_536.0).collect()).collect();
+        let expected: Vec<f32> = exact(&parts, 1.0).iter().map(|sum| sum * 65_536.0).collect();
+        assert_eq!(exact(&scaled, 65_536.0), expected);
+    }
+
+    #[test]
+    fn what_no_exact_sum_takes_is_told() {
+        for (value, beyond) in [
+            (1.0, false),
+            (-15.9, false),
+            (4096.0, true),
+            (f32::NAN, true),
+            (f32::INFINITY, true),
+            (f32::NEG_INFINITY, true),
+            (f32::MAX, true),
+        ] {
+            let limit = LIMIT / 1000.0;
+            assert_eq!(add_exactly(&mut [0; 2], &[0.5, value], GRID, limit), beyond, "{value}");
+        }
+        // As many of the largest as there may be.
+        let mut sum = [0];
+        for _ in 0..1000 {
+            assert!(!add_exactly(&mut sum, &[16.0], GRID, LIMIT / 1000.0));
+        }
+        assert_eq!(sum[0] as f64 / GRID, 16_000.0);
+    }
+
+    #[test]
+    fn sums_in_f16_keep_ten_bits_whatever_the_size_of_the_gradients() {
+        let ranks = Ranks::alone();
+        for scale in [1e-30_f32, 1e-8, 1.0, 1e20] {
+            let original: Vec<f32> = (1..500).map(|index| scale * (1.0 + index as f32 / 7.0)).collect();
+            let mut sums = original.clone();
+            sum_f16(&mut sums, &ranks);
+            let difference = sums.iter().zip(&original).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f32::max);
+            assert!(difference <= 1.0 / 1024.0 && difference > 0.0, "{scale}: {difference}");
+        }
+        let mut zeros = [0.0; 3];
+        sum_f16(&mut zeros, &ranks);
+        assert_eq!(zeros, [0.0; 3]);
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut sums = [1.0, bad, 2.0];
+            sum_f16(&mut sums, &ranks);
+            assert!(sums.iter().all(|sum| sum.is_nan()));
+        }
+    }
 }

@@ -98,7 +98,12 @@ pub fn identity(manifest: &RunManifest) -> String {
 }
 
 /// What all ranks must have in common.
-pub fn facts(manifest: &RunManifest, trainer: &mut Trainer, state: &TrainerState) -> anyhow::Result<serde_json::Value> {
+pub fn facts(
+    manifest: &RunManifest,
+    trainer: &mut Trainer,
+    state: &TrainerState,
+    stop_after: Option<u64>,
+) -> anyhow::Result<serde_json::Value> {
     let parameters = pollster::block_on(read_parameters(&mut trainer.model))?;
     Ok(serde_json::json!({
         "version": manifest.program_version,
@@ -106,7 +111,10 @@ pub fn facts(manifest: &RunManifest, trainer: &mut Trainer, state: &TrainerState
         "model": manifest.model_config,
         "data": manifest.data_fingerprint,
         "tokenizer": manifest.tokenizer_blake3,
+        // Of adapters their kind: each rank has its own.
+        "device": manifest.device.split([' ', ':']).next(),
         "step": state.step,
+        "stop_after": stop_after,
         "parameters": parameters_hash(&parameters).to_hex().as_str(),
     }))
 }

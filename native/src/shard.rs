@@ -5,31 +5,32 @@ use crate::exit::{Coded, Exit};
 /// A part of a job.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct ShardArgs {
-    /// Which part to do, from 0 [default: SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX or 0]
-    #[arg(long, value_name = "N")]
+    /// Which part to do, from 0 [default with --num-shards: SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX]
+    #[arg(long, value_name = "N", requires = "num_shards")]
     pub shard_index: Option<usize>,
-    /// Parts of the whole [default: SLURM_ARRAY_TASK_COUNT, JOB_COMPLETIONS or 1]
+    /// Parts of the whole
     #[arg(long, value_name = "N")]
     pub num_shards: Option<usize>,
 }
 
 impl ShardArgs {
-    /// Number of the part and of all parts, from the arguments or from the scheduler's variables.
+    /// Number of the part and of all parts; the whole where no number of parts is given.
     pub fn resolve(self) -> anyhow::Result<(usize, usize)> {
         self.resolve_with(|name| std::env::var(name).ok().and_then(|value| value.parse().ok()))
     }
 
     fn resolve_with(self, number: impl Fn(&str) -> Option<usize>) -> anyhow::Result<(usize, usize)> {
-        let first = number("SLURM_ARRAY_TASK_MIN").unwrap_or(0);
-        let slurm = number("SLURM_ARRAY_TASK_ID").map(|id| id.saturating_sub(first));
-        let index = self.shard_index.or(slurm).or_else(|| number("JOB_COMPLETION_INDEX")).unwrap_or(0);
-        let count = self.num_shards.or_else(|| number("SLURM_ARRAY_TASK_COUNT")).or_else(|| number("JOB_COMPLETIONS"));
-        let count = count.unwrap_or(1);
-        if index >= count {
-            let message = format!("--shard-index {index} of {count} parts: parts are counted from 0");
-            return Err(Coded::error(Exit::Usage, message));
+        // An array job may have another purpose than parts of this: its variables alone mean nothing.
+        let Some(count) = self.num_shards else { return Ok((0, 1)) };
+        let scheduled = || number("SLURM_ARRAY_TASK_ID").or_else(|| number("JOB_COMPLETION_INDEX"));
+        match self.shard_index.or_else(scheduled) {
+            Some(index) if index < count => Ok((index, count)),
+            Some(index) => {
+                let message = format!("--shard-index {index} of {count} parts: parts are counted from 0");
+                Err(Coded::error(Exit::Usage, message))
+            }
+            None => Err(Coded::error(Exit::Usage, format!("which of {count} parts? give --shard-index"))),
         }
-        Ok((index, count))
     }
 }
 
@@ -44,13 +45,16 @@ mod tests {
     }
 
     #[test]
-    fn arguments_come_before_the_variables_of_schedulers() {
-        let slurm = [("SLURM_ARRAY_TASK_MIN", 1), ("SLURM_ARRAY_TASK_ID", 3), ("SLURM_ARRAY_TASK_COUNT", 8)];
-        let kubernetes = [("JOB_COMPLETION_INDEX", 4), ("JOB_COMPLETIONS", 5)];
+    fn arguments_come_before_the_variables_of_schedulers_which_mean_nothing_alone() {
+        let slurm = [("SLURM_ARRAY_TASK_MIN", 1), ("SLURM_ARRAY_TASK_ID", 3), ("SLURM_ARRAY_TASK_COUNT", 1)];
+        let kubernetes = [("JOB_COMPLETION_INDEX", 4)];
         assert_eq!(resolved(None, None, &[]), Some((0, 1)));
-        assert_eq!(resolved(None, None, &slurm), Some((2, 8)));
-        assert_eq!(resolved(None, None, &kubernetes), Some((4, 5)));
+        assert_eq!(resolved(None, None, &slurm), Some((0, 1)));
+        assert_eq!(resolved(None, Some(8), &slurm), Some((3, 8)));
+        assert_eq!(resolved(None, Some(5), &kubernetes), Some((4, 5)));
         assert_eq!(resolved(Some(1), Some(2), &slurm), Some((1, 2)));
         assert_eq!(resolved(Some(2), Some(2), &[]), None);
+        assert_eq!(resolved(None, Some(3), &slurm), None);
+        assert_eq!(resolved(None, Some(2), &[]), None);
     }
 }

@@ -210,7 +210,9 @@ impl<'a> Session<'a> {
         };
         let loaded = ranks.all_fine(load())?;
         let (manifest, mut trainer, state, loader, validation, matmul_peak, tokenizer_files) = loaded;
-        ranks.require_same(&facts(&manifest, &mut trainer, &state)?)?;
+        if ranks.size > 1 {
+            ranks.require_same(&facts(&manifest, &mut trainer, &state, args.stop_after)?)?;
+        }
         let alone = ranks.size == 1 && train.reduction != Reduction::Exact;
         let reducer = (!alone).then(|| Reducer::new(&mut trainer.model, train.reduction, &ready.device)).transpose()?;
         // Last: whatever fails before leaves checkpoints and logs of an earlier session as they are.
@@ -384,7 +386,7 @@ impl<'a> Session<'a> {
         let train = &self.plan.recipe.train;
         let (mut micro_batches, mut left, mut cursor) = (Vec::new(), train.batch_rows, self.state.cursor);
         while left > 0 {
-            let rows = left.min(train.micro_batch_rows);
+            let rows = left.min(self.plan.micro_batch_rows);
             let (batch, after) = self.loader.next_batch(rows)?;
             micro_batches.extend(batch.split(self.plan.micro_batch_tokens));
             (left, cursor) = (left - rows, after);
@@ -487,7 +489,11 @@ impl<'a> Session<'a> {
                 eprintln!("checkpoint  {} (before the step that failed)", path.display())
             }
             Ok(_) => {}
-            Err(cause) => eprintln!("warning: no checkpoint could be written: {cause:#}"),
+            Err(cause) => {
+                // The others may wait for this one.
+                self.ranks.alone_with_error();
+                eprintln!("warning: no checkpoint could be written: {cause:#}");
+            }
         }
         error
     }

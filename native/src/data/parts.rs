@@ -5,7 +5,7 @@
 //! their order and the parts joined in theirs: the dataset is the one that a single process would have written, byte for byte.
 
 use super::dataset::{Dataset, Dropped, MANIFEST_FILE, Manifest, TEST, TRAIN};
-use super::prepare::{PrepareOptions, prepare_part_of};
+use super::prepare::{PrepareOptions, check_out, prepare_part_of};
 use super::read;
 use super::shards::{SplitWriter, check_train, finish_dataset};
 use super::stats::visit_shard;
@@ -129,6 +129,7 @@ fn open(dir: &Path, part: &Part) -> Result<Dataset> {
 
 /// Joins the parts in a folder to the dataset `out`. Fails, naming them, where parts are missing, damaged or of several datasets.
 pub fn merge(parts_dir: &Path, out: &Path, force: bool) -> Result<Manifest> {
+    check_out(out, force)?;
     let parts = complete(parts_dir)?;
     let mut manifest = None;
     make_dir_atomic(out, force, |dir| {

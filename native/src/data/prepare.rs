@@ -152,7 +152,8 @@ pub(super) fn prepare_part_of(
     Ok(manifest)
 }
 
-fn check_out(out: &Path, force: bool) -> Result<()> {
+/// Fails where a dataset cannot be written.
+pub(super) fn check_out(out: &Path, force: bool) -> Result<()> {
     let Ok(mut entries) = fs::read_dir(out) else {
         if out.exists() {
             return Err(Coded::error(Exit::Usage, format!("{} is no folder; give another --out", out.display())));

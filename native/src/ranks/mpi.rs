@@ -15,6 +15,15 @@ const SUM_AT_ONCE: usize = 1 << 20;
 /// All processes that were started together. Ends MPI when it goes.
 pub struct World(#[allow(dead_code, reason = "MPI is there as long as it is")] Universe);
 
+impl Drop for World {
+    /// A rank that panics would wait for the others, which wait for it.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.abort(Exit::Failure);
+        }
+    }
+}
+
 impl World {
     /// Meets the others.
     pub fn join() -> anyhow::Result<Self> {

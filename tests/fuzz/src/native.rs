@@ -100,6 +100,6 @@ pub fn recipe(bytes: &[u8]) {
     let (recipe, assignment) = text.split_once('\0').unwrap_or((&text, ""));
     let assignments: Vec<_> = Some(assignment.to_owned()).filter(|text| !text.is_empty()).into_iter().collect();
     if let Ok(recipe) = Recipe::parse("a", recipe, &assignments) {
-        assert!(recipe.micro_batch_tokens() as u64 * recipe.train.max_steps > 0);
+        assert!(recipe.train.micro_batch_rows as u64 * recipe.train.max_steps > 0);
     }
 }
