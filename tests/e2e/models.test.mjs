@@ -148,6 +148,8 @@ test("the size of every file is shown before any is downloaded", async () => {
   await page.click("#download");
   await state("exported", "ready");
   assert.equal(gets(other).length, 0, "the same content is stored once");
+  // The list is read anew from the storage once the model is there.
+  await page.waitForSelector("#stored li >> nth=1");
   assert.equal(await page.locator("#stored li").count(), 2);
 });
 
